@@ -1,0 +1,260 @@
+//! The device: adapter choice, capabilities, kernels, buffers, readback, timing. It knows no op.
+
+mod adapter;
+mod buffer;
+mod faults;
+mod kernel;
+mod preprocess;
+
+pub use adapter::{AdapterSummary, Capabilities, adapters, optional_features, required_limits};
+pub use buffer::Readback;
+pub use kernel::{Binding, BindingKind, Field, Kernel, KernelKey, Reflection, reflect};
+pub use preprocess::{hide_uniforms, preprocess};
+
+use crate::error::{Error, Result};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+/// How a [`Gpu`] is opened.
+#[derive(Debug, Clone, Default)]
+pub struct GpuOptions {
+    /// Part of an adapter's name, or its number in [`adapters`]; `LIMBIC_ADAPTER` says the same. Default: the fastest
+    /// kind there is (discrete, integrated, virtual, software).
+    pub adapter: Option<String>,
+    /// Compile shaders with bounds checks, loop bounding and division checks; `LIMBIC_SHADER_CHECKS=1` says the same.
+    /// Off by default: shaders are ours, their loops are bounded and their indices guarded, and the test suite runs
+    /// both ways.
+    pub checked: Option<bool>,
+    /// Choose kernels as for this kind of adapter, whatever it is; `LIMBIC_KERNELS_FOR=discrete` (or `integrated`, `software`) says
+    /// the same. For tests: each choice runs on any adapter, only slower.
+    pub kernels_for: Option<wgpu::DeviceType>,
+    /// The most bytes of GPU memory a plan may ask for. Default: no limit of our own.
+    pub memory_budget: Option<u64>,
+}
+
+/// An open device with the kernels compiled on it so far. Clones share both.
+#[derive(Clone)]
+pub struct Gpu {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    device: wgpu::Device,
+    queue: wgpu::Queue,
+    info: wgpu::AdapterInfo,
+    capabilities: Capabilities,
+    checked: bool,
+    memory_budget: Option<u64>,
+    kernels: Mutex<HashMap<KernelKey, Arc<Kernel>>>,
+    fault: Arc<Mutex<Option<String>>>,
+    probe: Mutex<faults::Probe>,
+}
+
+impl Gpu {
+    /// Opens the best adapter, or the one that `LIMBIC_ADAPTER` names.
+    ///
+    /// # Errors
+    /// [`Error::Adapter`] with the list of adapters where none fits.
+    pub fn new() -> Result<Self> {
+        Self::with_options(&GpuOptions::default())
+    }
+
+    /// Opens an adapter as `options` say.
+    pub fn with_options(options: &GpuOptions) -> Result<Self> {
+        let adapter = adapter::choose(options.adapter.as_deref())?;
+        let descriptor = wgpu::DeviceDescriptor {
+            label: Some("limbic"),
+            required_features: adapter.features() & optional_features(),
+            required_limits: adapter.limits(),
+            ..Default::default()
+        };
+        let name = adapter.get_info().name;
+        let (device, queue) = pollster::block_on(adapter.request_device(&descriptor))
+            .map_err(|error| Error::Adapter(format!("'{name}' gave no device: {error}")))?;
+        let gpu = Self::build(device, queue, adapter.get_info(), options)?;
+        gpu.watch_faults();
+        Ok(gpu)
+    }
+
+    /// Uses an app's own device. Nothing is requested: features and limits that the device does not have are done
+    /// without (see [`optional_features`]); [`required_limits`] are checked. The device's error and lost callbacks stay
+    /// the app's.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] naming the limit that is too low.
+    pub fn from_wgpu(adapter: &wgpu::Adapter, device: wgpu::Device, queue: wgpu::Queue) -> Result<Self> {
+        Self::build(device, queue, adapter.get_info(), &GpuOptions::default())
+    }
+
+    /// As [`Gpu::from_wgpu`], with options (`adapter` is ignored).
+    pub fn from_wgpu_with(
+        info: wgpu::AdapterInfo,
+        device: wgpu::Device,
+        queue: wgpu::Queue,
+        options: &GpuOptions,
+    ) -> Result<Self> {
+        Self::build(device, queue, info, options)
+    }
+
+    fn build(device: wgpu::Device, queue: wgpu::Queue, info: wgpu::AdapterInfo, options: &GpuOptions) -> Result<Self> {
+        let kind = options.kernels_for.or_else(adapter::kind_from_environment);
+        let kind = kind.unwrap_or(info.device_type);
+        let capabilities = Capabilities::of(kind, &info, device.features(), device.limits());
+        if let Some(why) = capabilities.shortfall() {
+            return Err(Error::Unsupported { adapter: info.name, why });
+        }
+        let probe = Mutex::new(faults::Probe::new(&device));
+        let from_environment = || std::env::var("LIMBIC_SHADER_CHECKS").is_ok_and(|value| value != "0");
+        let gpu = Gpu {
+            shared: Arc::new(Shared {
+                device,
+                queue,
+                info,
+                capabilities,
+                checked: options.checked.unwrap_or_else(from_environment),
+                memory_budget: options.memory_budget,
+                kernels: Mutex::default(),
+                fault: Arc::default(),
+                probe,
+            }),
+        };
+        gpu.check("opening the device")?;
+        Ok(gpu)
+    }
+
+    /// Keeps the driver's word about errors outside our own scopes, so that the next call returns it.
+    fn watch_faults(&self) {
+        let fault = self.shared.fault.clone();
+        self.device().on_uncaptured_error(Arc::new(move |error: wgpu::Error| {
+            lock(&fault).get_or_insert(error.to_string());
+        }));
+        let fault = self.shared.fault.clone();
+        self.device().set_device_lost_callback(move |reason, message| {
+            if reason != wgpu::DeviceLostReason::Destroyed {
+                lock(&fault).get_or_insert(format!("the device was lost: {message}"));
+            }
+        });
+    }
+
+    /// The device itself.
+    pub fn device(&self) -> &wgpu::Device {
+        &self.shared.device
+    }
+
+    /// The queue that submissions go to.
+    pub fn queue(&self) -> &wgpu::Queue {
+        &self.shared.queue
+    }
+
+    /// Name, driver and kind of the adapter.
+    pub fn info(&self) -> &wgpu::AdapterInfo {
+        &self.shared.info
+    }
+
+    /// What the device can do, read once.
+    pub fn capabilities(&self) -> &Capabilities {
+        &self.shared.capabilities
+    }
+
+    /// Whether shaders are compiled with run-time checks.
+    pub fn checked(&self) -> bool {
+        self.shared.checked
+    }
+
+    /// The budget that plans are compared with before they allocate.
+    pub fn memory_budget(&self) -> Option<u64> {
+        self.shared.memory_budget
+    }
+
+    /// Compiles what is not yet compiled of `keys`, on as many threads as there are cores, and returns all in order.
+    pub fn kernels(&self, keys: &[KernelKey]) -> Result<Vec<Arc<Kernel>>> {
+        let mut missing: Vec<KernelKey> = {
+            let known = lock(&self.shared.kernels);
+            keys.iter().filter(|key| !known.contains_key(key)).cloned().collect()
+        };
+        missing.sort();
+        missing.dedup();
+        let next = std::sync::atomic::AtomicUsize::new(0);
+        let built: Mutex<Vec<Result<Kernel>>> = Mutex::default();
+        let threads = std::thread::available_parallelism().map_or(1, |count| count.get()).min(missing.len());
+        std::thread::scope(|scope| {
+            for _ in 0..threads {
+                scope.spawn(|| {
+                    while let Some(key) = missing.get(next.fetch_add(1, std::sync::atomic::Ordering::Relaxed)) {
+                        let kernel = Kernel::compile(self, key);
+                        lock(&built).push(kernel);
+                    }
+                });
+            }
+        });
+        let mut known = lock(&self.shared.kernels);
+        for kernel in built.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner()) {
+            let kernel = kernel?;
+            known.insert(kernel.key.clone(), Arc::new(kernel));
+        }
+        keys.iter()
+            .map(|key| {
+                known
+                    .get(key)
+                    .cloned()
+                    .ok_or_else(|| Error::Shader { shader: key.to_string(), message: "was not compiled".to_string() })
+            })
+            .collect()
+    }
+
+    /// Runs `work` and turns what the driver says of it into an error.
+    pub fn guarded<T>(&self, during: &str, work: impl FnOnce() -> T) -> Result<T> {
+        let memory = self.device().push_error_scope(wgpu::ErrorFilter::OutOfMemory);
+        let validation = self.device().push_error_scope(wgpu::ErrorFilter::Validation);
+        let internal = self.device().push_error_scope(wgpu::ErrorFilter::Internal);
+        let value = work();
+        let errors = [internal, validation, memory].map(|scope| pollster::block_on(scope.pop()));
+        // on a lost device other errors only follow from that
+        self.check(during)?;
+        match errors.into_iter().flatten().next() {
+            Some(error) => Err(Error::Device { during: during.to_string(), message: error.to_string() }),
+            None => Ok(value),
+        }
+    }
+
+    /// The fault that the driver reported since, if any; a device that is gone is one.
+    pub fn check(&self, during: &str) -> Result<()> {
+        self.check_reports(during)?;
+        if !lock(&self.shared.probe).device_is_lost(self.device()) {
+            return Ok(());
+        }
+        let message = "the device was lost or destroyed: open another and load the last checkpoint".to_string();
+        Err(Error::Device { during: during.to_string(), message })
+    }
+
+    fn check_reports(&self, during: &str) -> Result<()> {
+        match lock(&self.shared.fault).clone() {
+            Some(message) => Err(Error::Device { during: during.to_string(), message }),
+            None => Ok(()),
+        }
+    }
+
+    /// Blocks until all submitted work is done. For command-line programs and tests; an app polls its own device.
+    pub fn wait(&self) -> Result<()> {
+        faults::polled("waiting for the GPU", || self.device().poll(wgpu::PollType::wait_indefinitely()))?;
+        self.check("waiting for the GPU")
+    }
+
+    /// Lets finished work call back, without blocking.
+    pub fn poll(&self) -> Result<()> {
+        faults::polled("polling the GPU", || self.device().poll(wgpu::PollType::Poll))?;
+        // no probe, for this runs often: a lost device fails whatever was waited for
+        self.check_reports("polling the GPU")
+    }
+}
+
+impl std::fmt::Debug for Gpu {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Gpu({}, {:?})", self.info().name, self.info().backend)
+    }
+}
+
+/// A lock whose holder panicked still guards valid data here: every critical section leaves its map whole.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}

@@ -1,0 +1,88 @@
+//! Rewrites of a recording: dead nodes removed, and an op merged into the one before it where a kernel does both.
+
+use crate::graph::{Node, Recording, Source, Tensor, TensorId};
+use std::collections::HashSet;
+use std::sync::Arc;
+
+/// Lets every op absorb the only reader of its result, as long as any can. `kept` are tensors that must stay.
+pub fn fuse(mut recording: Recording, kept: &HashSet<TensorId>) -> Recording {
+    let mut alive = vec![true; recording.nodes.len()];
+    let mut index = 0;
+    while index < recording.nodes.len() {
+        // A merged node stands where the absorbed one stood, so it is met again further on.
+        if alive[index] {
+            merge_next(&mut recording, &mut alive, index, kept);
+        }
+        index += 1;
+    }
+    compact(recording, &alive)
+}
+
+fn merge_next(recording: &mut Recording, alive: &mut [bool], index: usize, kept: &HashSet<TensorId>) {
+    let node = &recording.nodes[index];
+    let Some(result) = node.outputs.first().copied() else { return };
+    if kept.contains(&result) || recording.outputs.iter().any(|(_, id)| *id == result) {
+        return;
+    }
+    let mut readers = (index + 1..recording.nodes.len())
+        .filter(|reader| alive[*reader] && recording.nodes[*reader].inputs.contains(&result));
+    let (Some(next_index), None) = (readers.next(), readers.next()) else { return };
+    let next = &recording.nodes[next_index];
+    let uses: Vec<usize> = (0..next.inputs.len()).filter(|operand| next.inputs[*operand] == result).collect();
+    if uses.len() != 1 || next.outputs.len() != 1 {
+        return;
+    }
+    let others: Vec<TensorId> = next.inputs.iter().copied().filter(|id| *id != result).collect();
+    let tensors = |ids: &[TensorId]| ids.iter().map(|id| recording.tensor(*id).clone()).collect::<Vec<Tensor>>();
+    let Some(op) = node.op.absorb(next.op.as_ref(), uses[0], &tensors(&node.inputs), &tensors(&others)) else {
+        return;
+    };
+    let inputs: Vec<TensorId> = node.inputs.iter().copied().chain(others).collect();
+    let extra: Vec<TensorId> = node.outputs[1..].to_vec();
+    let mut outputs: Vec<TensorId> = next.outputs.iter().copied().chain(extra).collect();
+    // what the merged op has more outputs for is the intermediate result, which its backward rule reads
+    if op.output_count() > outputs.len() {
+        outputs.push(result);
+    }
+    // the layer that holds the weights says more than the one that adds the residual
+    let layer = node.layer.clone();
+    alive[index] = false;
+    recording.nodes[next_index] = Node { op, inputs, outputs, layer };
+}
+
+/// Drops nodes that no kept tensor and no named output depends on.
+pub fn prune(recording: Recording, kept: &HashSet<TensorId>) -> Recording {
+    let mut needed: HashSet<TensorId> = kept.clone();
+    needed.extend(recording.outputs.iter().map(|(_, id)| *id));
+    let mut alive = vec![false; recording.nodes.len()];
+    for (index, node) in recording.nodes.iter().enumerate().rev() {
+        if node.outputs.iter().any(|id| needed.contains(id)) {
+            alive[index] = true;
+            needed.extend(node.inputs.iter().copied());
+        }
+    }
+    compact(recording, &alive)
+}
+
+/// Removes dead nodes and renumbers the rest. Tensors keep their ids.
+fn compact(mut recording: Recording, alive: &[bool]) -> Recording {
+    let nodes = std::mem::take(&mut recording.nodes);
+    recording.nodes = nodes.into_iter().zip(alive).filter(|(_, alive)| **alive).map(|(node, _)| node).collect();
+    for (index, node) in recording.nodes.iter().enumerate() {
+        for (output, id) in node.outputs.iter().enumerate() {
+            recording.tensors[id.index()].source = Source::Node { node: index, output };
+        }
+    }
+    recording
+}
+
+/// Inserts a copy of each tensor in `shared` so that the copy alone can be placed where the caller wants it; returns the
+/// copies.
+pub fn copy_of(recording: &mut Recording, id: TensorId, op: Arc<dyn crate::ops::Op>, layer: String) -> TensorId {
+    let copy = TensorId(recording.tensors.len() as u32);
+    let node = recording.nodes.len();
+    let tensor = Tensor { source: Source::Node { node, output: 0 }, ..recording.tensor(id).clone() };
+    recording.tensors.push(tensor);
+    recording.nodes.push(Node { op, inputs: vec![id], outputs: vec![copy], layer });
+    copy
+}

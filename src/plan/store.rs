@@ -1,0 +1,160 @@
+//! The GPU memory of a model's parameters: a few flat buffers, so that one dispatch updates them all. Values, gradients
+//! and optimiser state share one layout.
+
+use crate::error::{Error, Result};
+use crate::gpu::Gpu;
+use crate::graph::{Parameters, check_values};
+use std::sync::{Arc, OnceLock};
+
+/// Parameters start at multiples of this many values: 256 bytes, the portable binding alignment.
+const ALIGN: usize = 64;
+/// A chunk holds at most this many values: 128 MiB, the portable binding size.
+const MOST: usize = 32 << 20;
+
+/// Where a parameter lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// Which of the store's buffers.
+    pub chunk: usize,
+    /// First value, in the chunk.
+    pub offset: usize,
+    /// Number of values.
+    pub len: usize,
+}
+
+/// One flat buffer's worth of parameters. Those of one branch of the model (`text_encoder`, `audio_encoder`) share a chunk, so
+/// that the gradients of different branches are written to different buffers and need no barrier between them.
+#[derive(Debug)]
+pub struct Chunk {
+    /// Number of values, alignment included.
+    pub len: usize,
+    /// The values, as f32.
+    pub values: wgpu::Buffer,
+    gradients: OnceLock<wgpu::Buffer>,
+    label: String,
+}
+
+/// A model's parameters on a GPU. Clones share the memory: a training plan and a scoring plan over one store see the same
+/// weights.
+#[derive(Debug, Clone)]
+pub struct ParameterStore {
+    gpu: Gpu,
+    parameters: Arc<Parameters>,
+    places: Arc<Vec<Place>>,
+    chunks: Arc<Vec<Chunk>>,
+}
+
+impl ParameterStore {
+    /// Allocates and fills the values, one vector per parameter.
+    pub fn new(gpu: &Gpu, parameters: &Parameters, values: &[Vec<f32>]) -> Result<Self> {
+        check_values(parameters, values)?;
+        let largest = parameters.specs().iter().map(|spec| spec.shape.len()).max().unwrap_or(0);
+        if largest > MOST {
+            let message = format!("has {largest} values, more than one buffer binding holds ({MOST}): split it");
+            return Err(Error::Tensor { name: "the largest parameter".to_string(), message });
+        }
+        let (places, lengths) = lay_out(parameters);
+        let chunks = gpu.guarded("allocating parameters", || {
+            let chunk = |(label, len): &(String, usize)| Chunk {
+                len: *len,
+                values: gpu.storage(&format!("{label} values"), *len as u64 * 4),
+                gradients: OnceLock::new(),
+                label: label.clone(),
+            };
+            lengths.iter().map(chunk).collect::<Vec<_>>()
+        })?;
+        let store = ParameterStore {
+            gpu: gpu.clone(),
+            parameters: Arc::new(parameters.clone()),
+            places: Arc::new(places),
+            chunks: Arc::new(chunks),
+        };
+        store.upload(values)?;
+        Ok(store)
+    }
+
+    /// The device that holds them.
+    pub fn gpu(&self) -> &Gpu {
+        &self.gpu
+    }
+
+    /// Names and shapes.
+    pub fn parameters(&self) -> &Parameters {
+        &self.parameters
+    }
+
+    /// Where the parameter with that index lies.
+    pub fn place(&self, parameter: usize) -> Place {
+        self.places[parameter]
+    }
+
+    /// The buffers, in the order that [`Place::chunk`] counts.
+    pub fn chunks(&self) -> &[Chunk] {
+        &self.chunks
+    }
+
+    /// The chunk's gradients, allocated on first use.
+    pub fn gradients(&self, chunk: usize) -> &wgpu::Buffer {
+        let chunk = &self.chunks[chunk];
+        chunk.gradients.get_or_init(|| self.gpu.storage(&format!("{} gradients", chunk.label), chunk.len as u64 * 4))
+    }
+
+    /// Bytes of the values, alignment included.
+    pub fn bytes(&self) -> u64 {
+        self.chunks.iter().map(|chunk| chunk.len as u64 * 4).sum()
+    }
+
+    /// Overwrites all values.
+    pub fn upload(&self, values: &[Vec<f32>]) -> Result<()> {
+        check_values(&self.parameters, values)?;
+        for (chunk, flat) in self.flatten(values).iter().enumerate() {
+            self.gpu.queue().write_buffer(&self.chunks[chunk].values, 0, bytemuck::cast_slice(flat));
+        }
+        Ok(())
+    }
+
+    /// Reads all values back, one vector per parameter. Blocks.
+    pub fn download(&self) -> Result<Vec<Vec<f32>>> {
+        let buffers: Vec<&wgpu::Buffer> = self.chunks.iter().map(|chunk| &chunk.values).collect();
+        self.download_from(&buffers)
+    }
+
+    /// Reads buffers of the store's layout (one per chunk) back, one vector per parameter. Blocks.
+    pub fn download_from(&self, buffers: &[&wgpu::Buffer]) -> Result<Vec<Vec<f32>>> {
+        let mut flats = Vec::with_capacity(buffers.len());
+        for (buffer, chunk) in buffers.iter().zip(self.chunks.iter()) {
+            let (bytes, _) = self.gpu.read(buffer, 0, chunk.len as u64 * 4)?.wait()?;
+            flats.push(bytemuck::pod_collect_to_vec::<u8, f32>(&bytes));
+        }
+        let value = |place: &Place| flats[place.chunk][place.offset..place.offset + place.len].to_vec();
+        Ok(self.places.iter().map(value).collect())
+    }
+
+    /// One flat vector per chunk, in the store's layout.
+    pub fn flatten(&self, values: &[Vec<f32>]) -> Vec<Vec<f32>> {
+        let mut flats: Vec<Vec<f32>> = self.chunks.iter().map(|chunk| vec![0.0; chunk.len]).collect();
+        for (place, value) in self.places.iter().zip(values) {
+            flats[place.chunk][place.offset..place.offset + place.len].copy_from_slice(value);
+        }
+        flats
+    }
+}
+
+/// Places and chunk lengths: a chunk per branch and trainability, more where one would outgrow a binding.
+fn lay_out(parameters: &Parameters) -> (Vec<Place>, Vec<(String, usize)>) {
+    let mut chunks: Vec<(String, usize)> = Vec::new();
+    let mut places = Vec::with_capacity(parameters.specs().len());
+    for spec in parameters.specs() {
+        let branch = spec.name.split('.').next().unwrap_or_default();
+        let label = if spec.trainable { branch.to_string() } else { format!("{branch} (frozen)") };
+        let len = spec.shape.len();
+        let room = |(name, used): &(String, usize)| *name == label && used + len <= MOST;
+        let chunk = chunks.iter().position(room).unwrap_or_else(|| {
+            chunks.push((label, 0));
+            chunks.len() - 1
+        });
+        places.push(Place { chunk, offset: chunks[chunk].1, len });
+        chunks[chunk].1 += len.next_multiple_of(ALIGN);
+    }
+    (places, chunks)
+}

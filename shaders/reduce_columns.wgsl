@@ -1,0 +1,80 @@
+// out[o, split, c] = scale * (f over r of x[o, r, c]), or its square root, the rows r being those of one of `splits` interleaved
+// parts. FUNCTION and VECTOR (four columns per element) as in shared/reduction.wgsl.
+//
+// Dispatch: ceil(items / WIDTH) * splits workgroups, items = outer * columns. A workgroup has WIDTH items (a power of two, at
+// most 64) and 64 / WIDTH invocations for each; these meet in workgroup memory, in fixed order. Overwrites `out`.
+
+// @import "reduction.wgsl"
+
+const WIDTH: u32 = 64u;
+// Whether there are several parts.
+const SPLIT: u32 = 1u;
+
+struct Dims { items: u32, columns: u32, rows: u32, splits: u32, root: u32, scale: f32 }
+
+@group(0) @binding(0) var<storage, read> x: array<Element>;
+@group(0) @binding(1) var<storage, read_write> out: array<Element>;
+@group(0) @binding(2) var<uniform> dims: Dims;
+
+var<workgroup> partial: array<Element, 64>;
+
+@compute @workgroup_size(64)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    let blocks = (dims.items + WIDTH - 1u) / WIDTH;
+    let index = group.y * groups.x + group.x;
+    var split = 0u;
+    if (SPLIT != 0u) {
+        split = index / blocks;
+    }
+    let item = (index - split * blocks) * WIDTH + lane % WIDTH;
+    let live = item < dims.items && split < dims.splits;
+    let depth = 64u / WIDTH;
+    var total = Element(0.0);
+    if (live) {
+        total = rows_of(item, split * depth + lane / WIDTH, dims.splits * depth);
+    }
+    if (depth > 1u) {
+        partial[lane] = total;
+        workgroupBarrier();
+        if (lane < WIDTH) {
+            for (var other = lane + WIDTH; other < 64u; other += WIDTH) {
+                total = combine(total, partial[other]);
+            }
+        }
+    }
+    if (live && lane < WIDTH) {
+        let o = item / dims.columns;
+        let at = (o * dims.splits + split) * dims.columns + (item - o * dims.columns);
+        let scaled = dims.scale * total;
+        if (dims.root != 0u) {
+            out[at] = sqrt(scaled);
+        } else {
+            out[at] = scaled;
+        }
+    }
+}
+
+// Rows first, first + step, ... of one item, in four interleaved sums.
+fn rows_of(item: u32, first: u32, step: u32) -> Element {
+    let o = item / dims.columns;
+    let base = o * dims.rows * dims.columns + (item - o * dims.columns);
+    let pitch = step * dims.columns;
+    var a = start(x[base]);
+    var b = a;
+    var c = a;
+    var d = a;
+    var row = first;
+    var at = base + first * dims.columns;
+    for (; row + 3u * step < dims.rows; row += 4u * step) {
+        a = combine(a, term(x[at]));
+        b = combine(b, term(x[at + pitch]));
+        c = combine(c, term(x[at + 2u * pitch]));
+        d = combine(d, term(x[at + 3u * pitch]));
+        at += 4u * pitch;
+    }
+    for (; row < dims.rows; row += step) {
+        a = combine(a, term(x[at]));
+        at += pitch;
+    }
+    return combine(combine(a, b), combine(c, d));
+}

@@ -1,0 +1,106 @@
+// out[row, split] = scale * (f over i of x[row, i]), or its square root; i runs over one of `splits` interleaved parts of the
+// row. FUNCTION and VECTOR (rows of vec4, then up to `tail` elements more where there is one row) as in
+// shared/reduction.wgsl.
+//
+// Dispatch: ceil(rows * WIDTH / 64) * splits workgroups; WIDTH invocations (1, 8 or 64) share a row and meet in workgroup
+// memory, in fixed order. Overwrites `out`.
+
+// @import "reduction.wgsl"
+
+const WIDTH: u32 = 64u;
+// Whether there are several parts.
+const SPLIT: u32 = 1u;
+
+struct Dims { rows: u32, columns: u32, tail: u32, splits: u32, root: u32, scale: f32 }
+
+@group(0) @binding(0) var<storage, read> x: array<Element>;
+@group(0) @binding(1) var<storage, read_write> out: array<f32>;
+@group(0) @binding(2) var<uniform> dims: Dims;
+
+var<workgroup> partial: array<Element, 64>;
+
+@compute @workgroup_size(64)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    let per_group = 64u / WIDTH;
+    let blocks = (dims.rows + per_group - 1u) / per_group;
+    let index = group.y * groups.x + group.x;
+    var split = 0u;
+    if (SPLIT != 0u) {
+        split = index / blocks;
+    }
+    let row = (index - split * blocks) * per_group + lane / WIDTH;
+    let live = row < dims.rows && split < dims.splits;
+    var total = Element(0.0);
+    if (live) {
+        total = part_of(row, split * WIDTH + lane % WIDTH, dims.splits * WIDTH);
+    }
+    if (WIDTH > 1u) {
+        partial[lane] = total;
+        workgroupBarrier();
+        if (lane % 8u == 0u) {
+            total = eight(lane, 1u);
+            partial[lane] = total;
+        }
+    }
+    if (WIDTH > 8u) {
+        workgroupBarrier();
+        if (lane == 0u) {
+            total = eight(0u, 8u);
+        }
+    }
+    if (live && lane % WIDTH == 0u) {
+        let scaled = dims.scale * whole(total);
+        if (dims.root != 0u) {
+            out[row * dims.splits + split] = sqrt(scaled);
+        } else {
+            out[row * dims.splits + split] = scaled;
+        }
+    }
+}
+
+fn eight(first: u32, step: u32) -> Element {
+    var total = partial[first];
+    // @unroll
+    for (var i = 1u; i < 8u; i++) {
+        total = combine(total, partial[first + i * step]);
+    }
+    return total;
+}
+
+// Elements first, first + step, ... of a row, in four interleaved sums.
+fn part_of(row: u32, first: u32, step: u32) -> Element {
+    let base = row * dims.columns;
+    var a = start(x[base]);
+    var b = a;
+    var c = a;
+    var d = a;
+    var i = first;
+    for (; i + 3u * step < dims.columns; i += 4u * step) {
+        a = combine(a, term(x[base + i]));
+        b = combine(b, term(x[base + i + step]));
+        c = combine(c, term(x[base + i + 2u * step]));
+        d = combine(d, term(x[base + i + 3u * step]));
+    }
+    for (; i < dims.columns; i += step) {
+        a = combine(a, term(x[base + i]));
+    }
+    // @if VECTOR
+    if (first == 0u && dims.tail > 0u) {
+        let last = x[dims.columns];
+        let inside = vec4<u32>(0u, 1u, 2u, 3u) < vec4<u32>(dims.tail);
+        a = combine(a, select(start(last.xxxx), term(last), inside));
+    }
+    // @end
+    return combine(combine(a, b), combine(c, d));
+}
+
+// One number from an element's.
+fn whole(total: Element) -> f32 {
+    // @if VECTOR
+    let pairs = combine(total, total.zwxy);
+    return combine(pairs, pairs.yxwz).x;
+    // @end
+    // @if !VECTOR
+    return total;
+    // @end
+}

@@ -1,0 +1,38 @@
+// Functions that WGSL lacks. Needs activation.wgsl.
+
+// @import "activation.wgsl"
+
+// log(1 + x) for x in [0, 1], accurate near 0: 2 artanh(t), t = x / (2 + x) <= 1/3, by its series to t^15 (1.4e-9 relative). Kahan's
+// correction, (1 + x) - 1, does not do: drivers simplify it to x.
+fn log1p4(x: vec4<f32>) -> vec4<f32> {
+    let t = x / (2.0 + x);
+    let s = t * t;
+    var p = vec4<f32>(1.0 / 15.0);
+    p = p * s + 1.0 / 13.0;
+    p = p * s + 1.0 / 11.0;
+    p = p * s + 1.0 / 9.0;
+    p = p * s + 1.0 / 7.0;
+    p = p * s + 1.0 / 5.0;
+    p = p * s + 1.0 / 3.0;
+    p = p * s + 1.0;
+    return 2.0 * t * p;
+}
+
+// The error function: its Maclaurin series below 1, where 1 - 2 P(X > sqrt(2) x) would cancel, that elsewhere.
+fn erf4(x: vec4<f32>) -> vec4<f32> {
+    let a = abs(x);
+    let s = -x * x;
+    var p = vec4<f32>(1.0 / 6894720.0);
+    p = p * s + 1.0 / 685440.0;
+    p = p * s + 1.0 / 75600.0;
+    p = p * s + 1.0 / 9360.0;
+    p = p * s + 1.0 / 1320.0;
+    p = p * s + 1.0 / 216.0;
+    p = p * s + 1.0 / 42.0;
+    p = p * s + 1.0 / 10.0;
+    p = p * s + 1.0 / 3.0;
+    p = p * s + 1.0;
+    let near = 1.1283791670955126 * x * p;
+    let far = sign(x) * (1.0 - 2.0 * normal_tail(1.4142135623730951 * a));
+    return select(far, near, a < vec4<f32>(1.0));
+}

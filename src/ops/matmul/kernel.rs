@@ -1,0 +1,286 @@
+//! Which matmul kernel a product takes, and its geometry: plain data in, plain data out.
+//!
+//! The shaders are `matmul.wgsl` (tiles in workgroup memory, any adapter), `matmul_subgroup.wgsl` (register tiles spread by
+//! subgroup broadcasts, for CPU adapters of one fixed subgroup size) and `matmul_reduce.wgsl` (the sum of split-k pieces).
+
+/// What the choice depends on; read once from the adapter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DeviceTraits {
+    /// A software adapter, where loads cost more than arithmetic.
+    pub is_cpu: bool,
+    /// The subgroup size if it cannot vary and subgroup operations are enabled.
+    pub subgroup_fixed: Option<u32>,
+    /// A discrete GPU: many compute units to keep busy.
+    pub discrete: bool,
+    /// Bytes of workgroup memory.
+    pub max_workgroup_storage: u32,
+    /// Invocations per workgroup.
+    pub max_invocations: u32,
+}
+
+/// How the operands are stored: N is [m, k] or [k, n], T its transpose.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Layout {
+    /// out = A B.
+    NN,
+    /// out = A Bᵀ: a linear layer's forward pass, its weight being [out, in].
+    NT,
+    /// out = Aᵀ B: a linear layer's weight gradient.
+    TN,
+}
+
+/// One product: out [batch, m, n] over k.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Product {
+    pub m: u32,
+    pub n: u32,
+    pub k: u32,
+    pub batch: u32,
+    pub layout: Layout,
+    /// All offsets, strides, leading dimensions and the sizes along memory are multiples of 4 (see [`Product::sizes_align`]).
+    pub vector: bool,
+    /// The pre-activation is stored too.
+    pub save_pre: bool,
+    /// The epilogue's activation as `shared/activation.wgsl` numbers it; 0 is none.
+    pub activation: u32,
+}
+
+/// A kernel and how to launch it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Choice {
+    /// File name in `shaders/`, without its ending.
+    pub shader: &'static str,
+    /// Constants to override in it; equal shader and constants are one pipeline.
+    pub constants: Vec<(&'static str, u32)>,
+    /// To be folded into x and y.
+    pub workgroups: u32,
+    /// Pieces of k (`dims.splits`); above 1 they go to a workspace, and `matmul_reduce` follows.
+    pub splits: u32,
+    /// `dims.k_per_split`.
+    pub k_per_split: u32,
+    /// Floats of workspace: splits * batch * m * n, or 0.
+    pub workspace: u64,
+}
+
+/// A tile shape of `matmul.wgsl`.
+struct Tile {
+    block_m: u32,
+    block_n: u32,
+    block_k: u32,
+    thread: u32,
+    /// Percent of the multiply-add peak that a unit full of such tiles reaches: an estimate, to be replaced by measurements.
+    share: u64,
+}
+
+const TILES: [Tile; 3] = [
+    Tile { block_m: 128, block_n: 128, block_k: 8, thread: 8, share: 70 },
+    Tile { block_m: 64, block_n: 64, block_k: 16, thread: 4, share: 50 },
+    Tile { block_m: 32, block_n: 32, block_k: 16, thread: 4, share: 35 },
+];
+
+impl Product {
+    /// Whether the sizes along memory allow vec4 accesses; offsets, strides and leading dimensions must be multiples of 4 as well.
+    pub fn sizes_align(layout: Layout, m: u32, n: u32, k: u32) -> bool {
+        let along_memory = match layout {
+            Layout::NN => [k, n, n],
+            Layout::NT => [k, k, n],
+            Layout::TN => [m, n, n],
+        };
+        along_memory.iter().all(|size| size % 4 == 0)
+    }
+}
+
+/// The kernel for `product` on a device.
+pub fn choose(product: &Product, device: &DeviceTraits) -> Choice {
+    if let Some(lanes) = device.subgroup_fixed.filter(|lanes| device.is_cpu && [4, 8, 16].contains(lanes)) {
+        return by_subgroups(product, lanes);
+    }
+    let usable = TILES.iter().filter(|tile| {
+        let threads = (tile.block_m / tile.thread) * (tile.block_n / tile.thread);
+        let floats = tile.block_k * (tile.block_m + tile.block_n + 8);
+        threads <= device.max_invocations && floats * 4 <= device.max_workgroup_storage
+    });
+    let most_pieces = if device.is_cpu { 1 } else { (product.k / MIN_PIECE).clamp(1, MAX_PIECES) };
+    let options = usable.flat_map(|tile| (0..=most_pieces.ilog2()).map(move |power| (tile, 1 << power)));
+    let best = options.min_by_key(|(tile, pieces)| cycles(product, tile, *pieces, device));
+    let (tile, pieces) = best.unwrap_or((&TILES[2], 1));
+    tiled(product, tile, pieces)
+}
+
+/// A piece of k is at least this long.
+const MIN_PIECE: u32 = 128;
+const MAX_PIECES: u32 = 32;
+
+/// A rough estimate of the time in cycles of a GPU whose units do 128 multiply-adds per cycle: the tiles that the busiest unit gets,
+/// and for a split product the second dispatch and the traffic of its pieces.
+fn cycles(product: &Product, tile: &Tile, pieces: u32, device: &DeviceTraits) -> u64 {
+    const SECOND_DISPATCH: u64 = 5000;
+    const BYTES_PER_CYCLE: u64 = 2000;
+    let units = match (device.is_cpu, device.discrete) {
+        (true, _) => 4,
+        (false, true) => 128,
+        (false, false) => 16,
+    };
+    let count = u64::from(tiles(product, tile.block_m, tile.block_n)) * u64::from(pieces);
+    let per_tile =
+        u64::from(tile.block_m * tile.block_n) * u64::from(product.k.div_ceil(pieces)) * 100 / (128 * tile.share);
+    let multiply = count.div_ceil(units) * per_tile;
+    if pieces == 1 {
+        return multiply;
+    }
+    let elements = u64::from(product.batch) * u64::from(product.m) * u64::from(product.n);
+    multiply + SECOND_DISPATCH + 8 * elements * u64::from(pieces) / BYTES_PER_CYCLE
+}
+
+/// Tiles over all batches.
+fn tiles(product: &Product, block_m: u32, block_n: u32) -> u32 {
+    product.m.div_ceil(block_m).saturating_mul(product.n.div_ceil(block_n)).saturating_mul(product.batch)
+}
+
+fn tiled(product: &Product, tile: &Tile, pieces: u32) -> Choice {
+    let count = tiles(product, tile.block_m, tile.block_n);
+    let (splits, k_per_split) = split(product.k, tile.block_k, pieces);
+    let mut constants = layout_constants(product);
+    constants.extend([
+        ("BLOCK_M", tile.block_m),
+        ("BLOCK_N", tile.block_n),
+        ("BLOCK_K", tile.block_k),
+        ("THREAD_M", tile.thread),
+        ("THREAD_N", tile.thread),
+    ]);
+    finished("matmul", constants, product, count, splits, k_per_split)
+}
+
+/// 32 rows and 4 columns per lane: on lavapipe the fastest of 4 x 4 to 64 x 16 together with the shortest time to compile.
+fn by_subgroups(product: &Product, lanes: u32) -> Choice {
+    const ROWS: u32 = 32;
+    const COLUMNS: u32 = 4;
+    // long columns of wide matrices evict each other from the cache: pieces of k half the time
+    const WIDE: u32 = 512;
+    const PIECE: u32 = 512;
+    let mut constants = layout_constants(product);
+    constants.extend([("LANES", lanes), ("ROWS", ROWS), ("COLUMNS", COLUMNS)]);
+    let count = tiles(product, ROWS, COLUMNS * lanes);
+    let pieces =
+        if product.layout == Layout::TN && product.m.max(product.n) >= WIDE { product.k.div_ceil(PIECE) } else { 1 };
+    let (splits, k_per_split) = split(product.k, 4, pieces);
+    finished("matmul_subgroup", constants, product, count, splits, k_per_split)
+}
+
+/// Cuts k into about `pieces` pieces of equal length, a multiple of `step`: how many there are, and their length.
+fn split(k: u32, step: u32, pieces: u32) -> (u32, u32) {
+    let length = k.div_ceil(pieces).next_multiple_of(step);
+    (k.div_ceil(length), length)
+}
+
+fn finished(
+    shader: &'static str,
+    mut constants: Vec<(&'static str, u32)>,
+    product: &Product,
+    tiles: u32,
+    splits: u32,
+    k_per_split: u32,
+) -> Choice {
+    // the pieces of a split product are stored raw: the epilogue is the reduction's
+    let whole = splits == 1;
+    constants.push(("SAVE_PRE", u32::from(product.save_pre && whole)));
+    constants.push(("ACTIVATION", if whole { product.activation } else { 0 }));
+    let elements = u64::from(product.batch) * u64::from(product.m) * u64::from(product.n);
+    let workspace = if splits > 1 { u64::from(splits) * elements } else { 0 };
+    Choice { shader, constants, workgroups: tiles.saturating_mul(splits), splits, k_per_split, workspace }
+}
+
+fn layout_constants(product: &Product) -> Vec<(&'static str, u32)> {
+    vec![
+        ("VECTOR", u32::from(product.vector)),
+        ("SCALAR", u32::from(!product.vector)),
+        ("A_TRANSPOSED", u32::from(product.layout == Layout::TN)),
+        ("B_TRANSPOSED", u32::from(product.layout == Layout::NT)),
+    ]
+}
+
+/// The reduction that follows a split product.
+pub fn reduction(product: &Product) -> Choice {
+    const THREADS: u32 = 64;
+    let quads = u64::from(product.batch) * u64::from(product.m) * u64::from(product.n.div_ceil(4));
+    Choice {
+        shader: "matmul_reduce",
+        constants: vec![
+            ("VECTOR", u32::from(product.vector)),
+            ("SCALAR", u32::from(!product.vector)),
+            ("SAVE_PRE", u32::from(product.save_pre)),
+            ("ACTIVATION", product.activation),
+        ],
+        workgroups: u32::try_from(quads.div_ceil(u64::from(THREADS))).unwrap_or(u32::MAX),
+        splits: 1,
+        k_per_split: product.k,
+        workspace: 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GPU: DeviceTraits = DeviceTraits {
+        is_cpu: false,
+        subgroup_fixed: None,
+        discrete: true,
+        max_workgroup_storage: 16384,
+        max_invocations: 256,
+    };
+    const CPU: DeviceTraits = DeviceTraits { is_cpu: true, subgroup_fixed: Some(8), discrete: false, ..GPU };
+
+    fn product(m: u32, n: u32, k: u32, layout: Layout) -> Product {
+        let vector = Product::sizes_align(layout, m, n, k);
+        Product { m, n, k, batch: 1, layout, vector, save_pre: false, activation: 0 }
+    }
+
+    fn constant(choice: &Choice, name: &str) -> Option<u32> {
+        choice.constants.iter().find(|constant| constant.0 == name).map(|constant| constant.1)
+    }
+
+    #[test]
+    fn pieces_cover_k_exactly_once() {
+        for device in [GPU, CPU] {
+            for k in (1..5000).step_by(7) {
+                for layout in [Layout::NN, Layout::NT, Layout::TN] {
+                    let choice = choose(&product(512, 33, k, layout), &device);
+                    assert!(
+                        u64::from(choice.splits) * u64::from(choice.k_per_split) >= u64::from(k),
+                        "{k}: {choice:?}"
+                    );
+                    assert!((choice.splits - 1) * choice.k_per_split < k, "{k}: {choice:?}");
+                    assert_eq!(choice.k_per_split % constant(&choice, "BLOCK_K").unwrap_or(4), 0);
+                    assert_eq!(choice.workspace > 0, choice.splits > 1);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn large_products_take_large_tiles_and_long_ones_are_split() {
+        let large = choose(&product(4096, 4096, 4096, Layout::NT), &GPU);
+        assert_eq!((constant(&large, "BLOCK_M"), large.splits, large.workgroups), (Some(128), 1, 1024));
+        let long = choose(&product(256, 256, 2048, Layout::TN), &GPU);
+        assert!(long.splits > 1 && long.workgroups >= 64, "{long:?}");
+        let small = choose(&product(33, 40, 64, Layout::NN), &GPU);
+        assert_eq!((constant(&small, "BLOCK_M"), small.splits, small.workgroups), (Some(32), 1, 4));
+    }
+
+    #[test]
+    fn a_device_without_room_for_a_tile_gets_a_smaller_one() {
+        let choice = choose(&product(4096, 4096, 64, Layout::NT), &DeviceTraits { max_invocations: 64, ..GPU });
+        assert_eq!(constant(&choice, "BLOCK_M"), Some(32));
+    }
+
+    #[test]
+    fn a_split_product_leaves_its_epilogue_to_the_reduction() {
+        let long = Product { save_pre: true, activation: 2, ..product(256, 256, 2048, Layout::TN) };
+        let choice = choose(&long, &GPU);
+        assert_eq!((constant(&choice, "SAVE_PRE"), constant(&choice, "ACTIVATION")), (Some(0), Some(0)));
+        let rest = reduction(&long);
+        assert_eq!((constant(&rest, "SAVE_PRE"), constant(&rest, "ACTIVATION")), (Some(1), Some(2)));
+        assert_eq!(rest.workgroups, 256);
+    }
+}

@@ -1,0 +1,3 @@
+//! The models of human affect. Each reads like the figure in its paper.
+
+pub mod msa;

@@ -1,0 +1,492 @@
+//! SGD, Adam and AdamW over the flat parameter buffers, exact against PyTorch and Keras; clipping by norm, parameter groups and
+//! gradient accumulation, all on the GPU.
+
+use crate::error::{Error, Result};
+use crate::gpu::Gpu;
+use crate::plan::{Dispatch, Location, Operand, ParameterStore, Program};
+
+/// Values per block: what one workgroup updates. A block never crosses a parameter's end.
+const BLOCK: usize = 4096;
+
+/// The update rule.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Rule {
+    /// Adam (Kingma and Ba 2015). `decoupled` decay is AdamW (Loshchilov and Hutter 2019), otherwise decay joins the gradient.
+    Adam { beta1: f32, beta2: f32, epsilon: f32, decoupled: bool },
+    /// Stochastic gradient descent with (Nesterov) momentum.
+    Sgd { momentum: f32, nesterov: bool },
+}
+
+/// Where the libraries differ: Adam's epsilon is added before (Keras) or after (PyTorch) the bias correction; SGD's momentum
+/// buffer holds steps (Keras) or gradients (PyTorch); Keras' weight decay is always decoupled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Convention {
+    #[default]
+    PyTorch,
+    Keras,
+}
+
+/// What is done to gradients that are too long.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub enum Clipping {
+    #[default]
+    None,
+    /// All gradients together get at most this norm: `clip_grad_norm_` or Keras' `global_clipnorm`, by [`Convention`].
+    GlobalNorm(f32),
+    /// Each parameter's gradient gets at most this norm: Keras' `clipnorm`.
+    ParameterNorm(f32),
+}
+
+/// Parameters whose path starts with one of `prefixes` learn at `rate_factor` times the learning rate and with this decay.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ParameterGroup {
+    pub prefixes: Vec<String>,
+    pub rate_factor: f32,
+    pub weight_decay: f32,
+}
+
+/// An optimiser's settings; the learning rate comes with each step.
+#[derive(Debug, Clone, PartialEq)]
+pub struct OptimizerConfig {
+    pub rule: Rule,
+    pub convention: Convention,
+    /// Decay of parameters that no group names.
+    pub weight_decay: f32,
+    pub clipping: Clipping,
+    /// Tried in order; the first whose prefix fits a parameter has it.
+    pub groups: Vec<ParameterGroup>,
+    /// Micro-batches whose gradients are averaged for one update.
+    pub accumulation: u32,
+}
+
+impl OptimizerConfig {
+    /// AdamW with PyTorch's defaults.
+    pub fn adamw(weight_decay: f32) -> Self {
+        let rule = Rule::Adam { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, decoupled: true };
+        OptimizerConfig {
+            rule,
+            convention: Convention::PyTorch,
+            weight_decay,
+            clipping: Clipping::None,
+            groups: Vec::new(),
+            accumulation: 1,
+        }
+    }
+
+    /// Adam with PyTorch's defaults.
+    pub fn adam() -> Self {
+        let rule = Rule::Adam { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, decoupled: false };
+        OptimizerConfig { rule, ..Self::adamw(0.0) }
+    }
+
+    /// Plain or heavy-ball SGD.
+    pub fn sgd(momentum: f32) -> Self {
+        OptimizerConfig { rule: Rule::Sgd { momentum, nesterov: false }, ..Self::adamw(0.0) }
+    }
+
+    /// Checks that every value is in its range.
+    pub fn check(&self) -> Result<()> {
+        let unit = |value: f32| (0.0..1.0).contains(&value);
+        let fine = match self.rule {
+            Rule::Adam { beta1, beta2, epsilon, .. } => unit(beta1) && unit(beta2) && epsilon > 0.0,
+            Rule::Sgd { momentum, .. } => unit(momentum),
+        };
+        let limit = match self.clipping {
+            Clipping::None => 1.0,
+            Clipping::GlobalNorm(limit) | Clipping::ParameterNorm(limit) => limit,
+        };
+        let amount = |value: f32| value.is_finite() && value >= 0.0;
+        let groups = self.groups.iter().all(|group| amount(group.rate_factor) && amount(group.weight_decay));
+        match () {
+            () if !fine => Err(Error::Config("betas and momentum must be in [0, 1) and epsilon positive".to_string())),
+            () if !amount(self.weight_decay) || !groups => {
+                Err(Error::Config("weight decay and a group's rate factor must be finite and at least 0".to_string()))
+            }
+            () if limit.is_nan() || limit <= 0.0 => {
+                Err(Error::Config(format!("the clipping norm must be positive, not {limit}")))
+            }
+            () if self.accumulation == 0 => Err(Error::Config("accumulate over at least 1 micro-batch".to_string())),
+            () => Ok(()),
+        }
+    }
+}
+
+/// Adam moves its first moment's rate with the schedule in torch's one-cycle policy; `None` keeps the configured one.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct StepSettings {
+    pub learning_rate: f64,
+    pub beta1: Option<f64>,
+}
+
+impl StepSettings {
+    /// Checks that a step with these moves nothing to NaN.
+    pub fn check(&self) -> Result<()> {
+        let rate = self.learning_rate;
+        if !rate.is_finite() || rate < 0.0 {
+            return Err(Error::Config(format!("the learning rate must be finite and at least 0, not {rate}")));
+        }
+        match self.beta1 {
+            Some(beta1) if !(0.0..1.0).contains(&beta1) => {
+                Err(Error::Config(format!("beta1 must be in [0, 1), not {beta1}")))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// What an optimiser remembers from step to step: one vector per parameter of the store, zeros for those not trained.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct OptimizerState {
+    /// First moments: Adam's means, SGD's momentum.
+    pub first: Vec<Vec<f32>>,
+    /// Second moments: Adam's mean squares.
+    pub second: Vec<Vec<f32>>,
+    /// Gradients of the micro-batches since the last update, summed; empty right after an update.
+    pub accumulated: Vec<Vec<f32>>,
+}
+
+struct ChunkState {
+    first: wgpu::Buffer,
+    second: wgpu::Buffer,
+    sum: Option<wgpu::Buffer>,
+}
+
+/// An optimiser's GPU state and programs.
+pub struct Optimizer {
+    gpu: Gpu,
+    config: OptimizerConfig,
+    store: ParameterStore,
+    chunks: Vec<Option<ChunkState>>,
+    groups: wgpu::Buffer,
+    status: wgpu::Buffer,
+    update: Program,
+    accumulate_first: Program,
+    accumulate_more: Program,
+    bytes: u64,
+}
+
+/// A parameter with a gradient, as the tables describe it.
+struct Variable {
+    chunk: usize,
+    first_quad: usize,
+    len: usize,
+    group: usize,
+}
+
+impl Optimizer {
+    /// State for the parameters `trained` of `store` (those that a plan has gradients for). As in torch, the others are not
+    /// touched, not even by weight decay. `loss`, where given, is watched: if it is not finite, no update is applied.
+    pub fn new(
+        store: &ParameterStore,
+        trained: &[usize],
+        config: OptimizerConfig,
+        loss: Option<&Location>,
+    ) -> Result<Self> {
+        config.check()?;
+        let gpu = store.gpu().clone();
+        let variables: Vec<Variable> = trained.iter().map(|index| variable(store, &config, *index)).collect();
+        let mut chunks: Vec<Option<ChunkState>> = store.chunks().iter().map(|_| None).collect();
+        let mut bytes = 0;
+        gpu.guarded("allocating optimiser state", || {
+            for variable in &variables {
+                let size = store.chunks()[variable.chunk].len as u64 * 4;
+                chunks[variable.chunk].get_or_insert_with(|| {
+                    bytes += size * if config.accumulation > 1 { 3 } else { 2 };
+                    ChunkState {
+                        first: gpu.storage("first moments", size),
+                        second: gpu.storage("second moments", size),
+                        sum: (config.accumulation > 1).then(|| gpu.storage("accumulated gradients", size)),
+                    }
+                });
+            }
+        })?;
+        let group_count = config.groups.len() + 1;
+        let groups = gpu.storage("parameter groups", group_count as u64 * 32);
+        let status = gpu.storage("optimiser status", 16);
+        gpu.queue().write_buffer(&status, 0, bytemuck::cast_slice(&[1.0f32, 0.0, 0.0, 0.0]));
+        let step = gpu.device().create_buffer(&wgpu::BufferDescriptor {
+            label: Some("step"),
+            size: 16,
+            usage: wgpu::BufferUsages::UNIFORM,
+            mapped_at_creation: false,
+        });
+        let loss = match loss {
+            Some(Location { buffer, offset, .. }) => {
+                Operand::Buffer { buffer: buffer.clone(), offset: *offset, size: 4 }
+            }
+            None => whole(&gpu.storage("no loss", 16)),
+        };
+        let builder = Builder { gpu: &gpu, store, config: &config, chunks: &chunks, variables: &variables, loss };
+        let program = |dispatches: Vec<Dispatch>| {
+            Program::new(
+                &gpu,
+                &dispatches,
+                &|operand| match operand {
+                    Operand::Buffer { buffer, offset, size } => {
+                        Some(Location { buffer: buffer.clone(), offset: *offset, size: *size })
+                    }
+                    _ => None,
+                },
+                &step,
+            )
+        };
+        let update = program(builder.update(&groups, &status))?;
+        let accumulate_first = program(builder.accumulate(true))?;
+        let accumulate_more = program(builder.accumulate(false))?;
+        let store = store.clone();
+        Ok(Optimizer { gpu, config, store, chunks, groups, status, update, accumulate_first, accumulate_more, bytes })
+    }
+
+    pub fn config(&self) -> &OptimizerConfig {
+        &self.config
+    }
+
+    /// Bytes of the moments and accumulators.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// `[1 if updates are applied, gradient norm of the last step]` as f32. The first turns 0 for good when a gradient or the loss
+    /// was not finite.
+    pub fn status(&self) -> &wgpu::Buffer {
+        &self.status
+    }
+
+    /// Applies updates again after a fault was dealt with.
+    pub fn reset_status(&self) {
+        self.gpu.queue().write_buffer(&self.status, 0, bytemuck::cast_slice(&[1.0f32, 0.0]));
+    }
+
+    /// Writes the hyperparameters of update `t` (counted from 1); they land before the next submission.
+    pub fn prepare(&self, t: u64, settings: StepSettings) {
+        let all = self.config.groups.iter().map(|group| (group.rate_factor, group.weight_decay));
+        let words: Vec<f32> = all
+            .chain([(1.0, self.config.weight_decay)])
+            .flat_map(|(factor, decay)| self.hyperparameters(t, settings, f64::from(factor), f64::from(decay)))
+            .collect();
+        self.gpu.queue().write_buffer(&self.groups, 0, bytemuck::cast_slice(&words));
+    }
+
+    fn hyperparameters(&self, t: u64, settings: StepSettings, factor: f64, weight_decay: f64) -> [f32; 8] {
+        let rate = settings.learning_rate * factor;
+        let keras = self.config.convention == Convention::Keras;
+        match self.config.rule {
+            Rule::Adam { beta1, beta2, epsilon, decoupled } => {
+                let decoupled = decoupled || keras;
+                let beta1 = settings.beta1.unwrap_or(exact(beta1));
+                let beta2 = exact(beta2);
+                let time = t.min(i32::MAX as u64) as i32;
+                let (correction1, correction2) = (1.0 - beta1.powi(time), 1.0 - beta2.powi(time));
+                let (step, spread) = if keras {
+                    (rate * correction2.sqrt() / correction1, 1.0)
+                } else {
+                    (rate / correction1, 1.0 / correction2.sqrt())
+                };
+                let (decay, l2) = if decoupled { (rate * weight_decay, 0.0) } else { (0.0, weight_decay) };
+                [step, decay, l2, 0.0, beta1, beta2, spread, f64::from(epsilon)].map(|value| value as f32)
+            }
+            Rule::Sgd { momentum, .. } => {
+                let (decay, l2) = if keras { (rate * weight_decay, 0.0) } else { (0.0, weight_decay) };
+                [rate, decay, l2, f64::from(momentum), 0.0, 0.0, 0.0, 0.0].map(|value| value as f32)
+            }
+        }
+    }
+
+    /// Records the update: norm, clipping, parameters.
+    pub fn encode(&self, encoder: &mut wgpu::CommandEncoder) {
+        self.update.encode(encoder);
+    }
+
+    /// Records adding this micro-batch's gradients to the sum; nothing where accumulation is 1.
+    pub fn encode_accumulation(&self, encoder: &mut wgpu::CommandEncoder, first: bool) {
+        let program = if first { &self.accumulate_first } else { &self.accumulate_more };
+        program.encode(encoder);
+    }
+
+    /// Number of dispatches of one update.
+    pub fn dispatches(&self) -> usize {
+        self.update.len()
+    }
+
+    /// The state, with the sum of gradients if it is `accumulating`, that is between updates. Blocks.
+    pub fn download(&self, accumulating: bool) -> Result<OptimizerState> {
+        let sums = |state: &'_ ChunkState| state.sum.clone();
+        Ok(OptimizerState {
+            first: self.read_state(|state| Some(state.first.clone()))?,
+            second: self.read_state(|state| Some(state.second.clone()))?,
+            accumulated: if accumulating { self.read_state(sums)? } else { Vec::new() },
+        })
+    }
+
+    fn read_state(&self, which: impl Fn(&ChunkState) -> Option<wgpu::Buffer>) -> Result<Vec<Vec<f32>>> {
+        let buffers: Vec<wgpu::Buffer> = self
+            .chunks
+            .iter()
+            .zip(self.store.chunks())
+            .map(|(state, chunk)| {
+                let held = state.as_ref().and_then(&which);
+                held.unwrap_or_else(|| self.gpu.storage("zeros", chunk.len as u64 * 4))
+            })
+            .collect();
+        self.store.download_from(&buffers.iter().collect::<Vec<_>>())
+    }
+
+    /// Restores what [`Optimizer::download`] gave.
+    pub fn upload(&self, state: &OptimizerState) -> Result<()> {
+        self.write_state(&state.first, |chunk| Some(&chunk.first))?;
+        self.write_state(&state.second, |chunk| Some(&chunk.second))?;
+        match state.accumulated.is_empty() {
+            true => Ok(()),
+            false => self.write_state(&state.accumulated, |chunk| chunk.sum.as_ref()),
+        }
+    }
+
+    fn write_state(
+        &self,
+        values: &[Vec<f32>],
+        which: impl for<'a> Fn(&'a ChunkState) -> Option<&'a wgpu::Buffer>,
+    ) -> Result<()> {
+        crate::graph::check_values(self.store.parameters(), values)?;
+        for (flat, state) in self.store.flatten(values).iter().zip(&self.chunks) {
+            if let Some(buffer) = state.as_ref().and_then(&which) {
+                self.gpu.queue().write_buffer(buffer, 0, bytemuck::cast_slice(flat));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The decimal value that an f32 setting such as 0.999 was written as: the libraries compute bias corrections in double.
+fn exact(value: f32) -> f64 {
+    value.to_string().parse().unwrap_or(f64::from(value))
+}
+
+fn variable(store: &ParameterStore, config: &OptimizerConfig, index: usize) -> Variable {
+    let (place, name) = (store.place(index), &store.parameters().specs()[index].name);
+    let fits = |group: &ParameterGroup| group.prefixes.iter().any(|prefix| name.starts_with(prefix.as_str()));
+    let group = config.groups.iter().position(fits).unwrap_or(config.groups.len());
+    Variable { chunk: place.chunk, first_quad: place.offset / 4, len: place.len, group }
+}
+
+struct Builder<'a> {
+    gpu: &'a Gpu,
+    store: &'a ParameterStore,
+    config: &'a OptimizerConfig,
+    chunks: &'a [Option<ChunkState>],
+    variables: &'a [Variable],
+    loss: Operand,
+}
+
+fn whole(buffer: &wgpu::Buffer) -> Operand {
+    Operand::Buffer { buffer: buffer.clone(), offset: 0, size: buffer.size() }
+}
+
+impl Builder<'_> {
+    fn table(&self, label: &str, words: &[u32]) -> Operand {
+        let buffer = self.gpu.storage(label, words.len() as u64 * 4);
+        self.gpu.queue().write_buffer(&buffer, 0, bytemuck::cast_slice(words));
+        whole(&buffer)
+    }
+
+    /// The gradients that the update reads: this step's, or their sum over micro-batches.
+    fn gradients(&self, chunk: usize, state: &ChunkState) -> Operand {
+        whole(state.sum.as_ref().unwrap_or_else(|| self.store.gradients(chunk)))
+    }
+
+    fn used(&self) -> impl Iterator<Item = (usize, &ChunkState)> {
+        self.chunks.iter().enumerate().filter_map(|(index, state)| Some((index, state.as_ref()?)))
+    }
+
+    fn update(&self, groups: &wgpu::Buffer, status: &wgpu::Buffer) -> Vec<Dispatch> {
+        // Variables are numbered chunk by chunk, so that each one's blocks are neighbours among the partial sums.
+        let gradient_scale = 1.0 / self.config.accumulation as f32;
+        let mut ranges: Vec<u32> = Vec::new();
+        let mut tables: Vec<(usize, u32, Vec<u32>)> = Vec::new();
+        let mut block_count = 0u32;
+        for (chunk, _) in self.used() {
+            let mut blocks: Vec<u32> = Vec::new();
+            let first_block = block_count;
+            for variable in self.variables.iter().filter(|variable| variable.chunk == chunk) {
+                let number = (ranges.len() / 2) as u32;
+                let first = block_count;
+                for start in (0..variable.len).step_by(BLOCK) {
+                    let elements = (variable.len - start).min(BLOCK);
+                    let first_quad = variable.first_quad + start / 4;
+                    blocks.extend([first_quad as u32, elements as u32, number, variable.group as u32]);
+                    block_count += 1;
+                }
+                ranges.extend([first, block_count - first]);
+            }
+            tables.push((chunk, first_block, blocks));
+        }
+        let count = ranges.len() / 2;
+        let partials = whole(&self.gpu.storage("norm partials", u64::from(block_count) * 4));
+        let factors = whole(&self.gpu.storage("clip factors", count as u64 * 4));
+        let squares = whole(&self.gpu.storage("squared norms", count as u64 * 4));
+        let (clipping, limit) = match (self.config.clipping, self.config.convention) {
+            (Clipping::None, _) => (0, 1.0),
+            (Clipping::GlobalNorm(limit), Convention::PyTorch) => (1, limit),
+            (Clipping::GlobalNorm(limit), Convention::Keras) => (2, limit),
+            (Clipping::ParameterNorm(limit), _) => (3, limit),
+        };
+        let (rule, nesterov) = match (self.config.rule, self.config.convention) {
+            (Rule::Adam { .. }, _) => (0, false),
+            (Rule::Sgd { nesterov, .. }, Convention::PyTorch) => (1, nesterov),
+            (Rule::Sgd { nesterov, .. }, Convention::Keras) => (2, nesterov),
+        };
+        let (mut norms, mut updates) = (Vec::new(), Vec::new());
+        for ((chunk, first_block, blocks), (_, state)) in tables.iter().zip(self.used()) {
+            let number = blocks.len() / 4;
+            let table = self.table("blocks", blocks);
+            norms.push(
+                Dispatch::new("gradient_norm", &[], number as u32)
+                    .bind("gradients", self.gradients(*chunk, state))
+                    .bind("blocks", table.clone())
+                    .bind("partials", partials.clone())
+                    .set("blocks", number)
+                    .set("first_block", *first_block as usize)
+                    .set_float("gradient_scale", gradient_scale),
+            );
+            updates.push(
+                Dispatch::new("optimizer", &[], number as u32)
+                    .bind("parameters", whole(&self.store.chunks()[*chunk].values))
+                    .bind("gradients", self.gradients(*chunk, state))
+                    .bind("first", whole(&state.first))
+                    .bind("second", whole(&state.second))
+                    .bind("blocks", table)
+                    .bind("groups_of", whole(groups))
+                    .bind("factors", factors.clone())
+                    .bind("status", whole(status))
+                    .set("blocks", number)
+                    .set("rule", rule)
+                    .set("nesterov", usize::from(nesterov)),
+            );
+        }
+        let clip = Dispatch::new("gradient_clip", &[], 1)
+            .bind("partials", partials)
+            .bind("variables", self.table("variables", &ranges))
+            .bind("squares", squares)
+            .bind("status", whole(status))
+            .bind("factors", factors)
+            .bind("loss", self.loss.clone())
+            .set("variables", count)
+            .set("clipping", clipping)
+            .set_float("limit", limit)
+            .set_float("gradient_scale", gradient_scale);
+        norms.into_iter().chain([clip]).chain(updates).collect()
+    }
+
+    fn accumulate(&self, first: bool) -> Vec<Dispatch> {
+        let dispatch = |(chunk, state): (usize, &ChunkState)| {
+            let quads = self.store.chunks()[chunk].len / 4;
+            let dispatch = Dispatch::new("accumulate", &[], quads.div_ceil(64) as u32)
+                .bind("gradients", whole(self.store.gradients(chunk)))
+                .bind("sum", whole(state.sum.as_ref()?))
+                .bind("loss", self.loss.clone())
+                .set("quads", quads)
+                .set("first", usize::from(first));
+            Some(dispatch)
+        };
+        self.used().filter_map(dispatch).collect()
+    }
+}

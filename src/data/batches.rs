@@ -1,0 +1,111 @@
+//! From clips to batches of a fixed shape: padded, masked, shuffled by seed.
+
+use super::corpus::{Clip, Corpus, Modality};
+use crate::error::{Error, Result};
+use crate::plan::Batch;
+
+/// Cuts a split into batches.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Batches<'a> {
+    clips: &'a [Clip],
+    modalities: Vec<Modality>,
+    /// Which of the clips' sequences each modality is.
+    columns: Vec<usize>,
+    seq_lens: Vec<usize>,
+    batch: usize,
+}
+
+impl<'a> Batches<'a> {
+    /// Batches of `batch` of `corpus`'s `clips`, for the modalities `(name, steps)` that a model takes. Longer sequences are cut
+    /// to their first `steps`.
+    ///
+    /// # Errors
+    /// Where the corpus has no such modality, or no clips.
+    pub fn new(corpus: &Corpus, clips: &'a [Clip], wanted: &[(String, usize)], batch: usize) -> Result<Self> {
+        if clips.is_empty() || batch == 0 {
+            return Err(Error::Config(format!(
+                "{}: nothing to batch: {} clips in batches of {batch}",
+                corpus.name,
+                clips.len()
+            )));
+        }
+        let (mut modalities, mut columns, mut seq_lens) = (Vec::new(), Vec::new(), Vec::new());
+        for (name, seq_len) in wanted {
+            let column = corpus.modalities.iter().position(|modality| modality.name == *name);
+            let column = column.ok_or_else(|| {
+                let known: Vec<&str> = corpus.modalities.iter().map(|modality| modality.name.as_str()).collect();
+                Error::Config(format!("{} has no modality '{name}', it has {}", corpus.name, known.join(", ")))
+            })?;
+            modalities.push(corpus.modalities[column].clone());
+            columns.push(column);
+            seq_lens.push(*seq_len);
+        }
+        Ok(Batches { clips, modalities, columns, seq_lens, batch })
+    }
+
+    /// Number of batches, the last one possibly incomplete.
+    pub fn len(&self) -> usize {
+        self.clips.len().div_ceil(self.batch)
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.clips.is_empty()
+    }
+
+    /// Batches for scoring, in the clips' own order.
+    pub fn in_order(&self) -> impl Iterator<Item = Batch> + '_ {
+        self.clips.chunks(self.batch).map(|clips| self.scoring(&clips.iter().collect::<Vec<_>>()))
+    }
+
+    /// Batches for training, in an order that depends on `seed` and `epoch` alone.
+    pub fn shuffled(&self, seed: u64, epoch: u64) -> impl Iterator<Item = Batch> + '_ {
+        let mut order: Vec<usize> = (0..self.clips.len()).collect();
+        let mut state = seed ^ epoch.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        for last in (1..order.len()).rev() {
+            order.swap(last, (split_mix(&mut state) % (last as u64 + 1)) as usize);
+        }
+        (0..self.len()).map(move |index| {
+            let end = ((index + 1) * self.batch).min(order.len());
+            let clips: Vec<&Clip> = order[index * self.batch..end].iter().map(|clip| &self.clips[*clip]).collect();
+            self.training(&clips)
+        })
+    }
+
+    /// The model's inputs for at most as many clips as fit a batch; rows beyond them are padding.
+    pub fn scoring(&self, clips: &[&Clip]) -> Batch {
+        let clips = &clips[..clips.len().min(self.batch)];
+        let mut batch = Batch::new(clips.len());
+        for ((modality, column), seq_len) in self.modalities.iter().zip(&self.columns).zip(&self.seq_lens) {
+            let dim = modality.dim;
+            let mut values = vec![0.0; self.batch * seq_len * dim];
+            let mut mask = vec![0; self.batch * seq_len];
+            for (row, clip) in clips.iter().enumerate() {
+                let Some(sequence) = clip.sequences.get(*column) else { continue };
+                let len = sequence.len.min(*seq_len).min(sequence.values.len() / dim.max(1));
+                values[row * seq_len * dim..][..len * dim].copy_from_slice(&sequence.values[..len * dim]);
+                mask[row * seq_len..][..len].fill(1);
+            }
+            batch = batch.float(&modality.name, values).integer(&format!("{}_mask", modality.name), mask);
+        }
+        batch
+    }
+
+    /// [`Batches::scoring`] with labels, and weights that are 0 for padding rows.
+    pub fn training(&self, clips: &[&Clip]) -> Batch {
+        let (mut targets, mut weights) = (vec![0.0; self.batch], vec![0.0; self.batch]);
+        for (index, clip) in clips.iter().take(self.batch).enumerate() {
+            targets[index] = clip.label;
+            weights[index] = 1.0;
+        }
+        self.scoring(clips).float("target", targets).float("sample_weight", weights)
+    }
+}
+
+/// The next number of a SplitMix64 sequence (Steele et al. 2014).
+fn split_mix(state: &mut u64) -> u64 {
+    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let mut z = *state;
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}

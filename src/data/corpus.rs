@@ -1,0 +1,40 @@
+//! What every loader yields: clips of variable-length feature sequences, one per modality, with a sentiment label.
+
+/// The features of one modality of one clip: `len` steps of `dim` features, row-major, no padding.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Sequence {
+    /// Steps that are real.
+    pub len: usize,
+    /// `len * dim` values, step by step.
+    pub values: Vec<f32>,
+}
+
+/// A modality's name ("text", "audio", "video") and feature size.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Modality {
+    pub name: String,
+    pub dim: usize,
+}
+
+/// One utterance.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Clip {
+    pub id: String,
+    /// The words as spoken; may be empty where the source has none.
+    pub text: String,
+    /// One sequence per modality, in the order of [`Corpus::modalities`].
+    pub sequences: Vec<Sequence>,
+    /// Sentiment in [-3, 3] (MOSI, MOSEI) or [-1, 1] (CH-SIMS).
+    pub label: f32,
+}
+
+/// Train, validation and test clips over the same modalities.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Corpus {
+    /// What the data is, for people: "MMSA pickle mosi_aligned_50.pkl", "built-in corpus, seed 7".
+    pub name: String,
+    pub modalities: Vec<Modality>,
+    pub train: Vec<Clip>,
+    pub valid: Vec<Clip>,
+    pub test: Vec<Clip>,
+}

@@ -1,0 +1,17 @@
+//! Corpora: file formats read and checked, the built-in corpus, and batches with masks.
+
+mod array;
+mod batches;
+pub mod builtin;
+mod corpus;
+mod document;
+pub mod mmsa;
+pub mod npz;
+mod open;
+pub mod pickle;
+
+pub use array::{Array, DType, Kind};
+pub use batches::Batches;
+pub use corpus::{Clip, Corpus, Modality, Sequence};
+pub use document::{Document, Item};
+pub use open::load_corpus;

@@ -1,0 +1,53 @@
+//! Real data from a path a user gives: says what the file is, or what it should have been.
+
+use std::io::Read;
+use std::path::Path;
+
+use super::corpus::Corpus;
+use super::mmsa::{self, MmsaOptions};
+use crate::error::{Error, Result};
+
+/// Loads a corpus from a file of any known format; its content decides, not its name. Today: an MMSA pickle or `.npz`
+/// ([`mmsa::load`] with its default options).
+///
+/// # Errors
+/// [`Error::Io`] where there is no such file, it is a directory or cannot be read; [`Error::Format`] where its format
+/// is unknown or its content is not what the format asks for.
+pub fn load_corpus(path: impl AsRef<Path>) -> Result<Corpus> {
+    let path = path.as_ref();
+    let metadata = std::fs::metadata(path).map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => Error::io(path, "there is no such file; check the path"),
+        _ => Error::io(path, error),
+    })?;
+    if metadata.is_dir() {
+        return Err(Error::io(path, "this is a directory; give the file in it, for example aligned_50.pkl"));
+    }
+    let mut start = Vec::new();
+    let file = std::fs::File::open(path).map_err(|error| Error::io(path, error))?;
+    file.take(8).read_to_end(&mut start).map_err(|error| Error::io(path, error))?;
+    match foreign_format(&start) {
+        None => mmsa::load(path, &MmsaOptions::default()),
+        Some(found) => {
+            let message = format!("{found}; known formats are the MMSA pickle (.pkl) and its arrays as .npz");
+            Err(Error::format(path, "format", message))
+        }
+    }
+}
+
+/// Names what a file is that cannot be a pickle or an npz; `None` where it can.
+fn foreign_format(start: &[u8]) -> Option<&'static str> {
+    match start {
+        [] => Some("the file is empty"),
+        [b'P', b'K', 3 | 5, ..] | [0x80, 0..=5, ..] | [b'(' | b'}' | b']' | b'c', ..] => None,
+        [0x89, b'H', b'D', b'F', ..] => Some("this is HDF5 (a .csd or .h5 file), which is not read"),
+        [0x1f, 0x8b, ..] => Some("this is gzip; unpack it first"),
+        [0x93, b'N', b'U', b'M', b'P', b'Y', ..] => {
+            Some("this is one array (.npy); save all splits with numpy's savez")
+        }
+        [b'v', b'e', b'r', b's', b'i', b'o', b'n', b' '] => {
+            Some("this is a Git LFS pointer, not the file itself; run git lfs pull")
+        }
+        [b'<', ..] => Some("this looks like a web page, perhaps a failed download"),
+        _ => Some("the format is unknown"),
+    }
+}

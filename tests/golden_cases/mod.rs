@@ -1,0 +1,39 @@
+//! The case families: what limbic runs against which golden file.
+
+mod attention;
+pub mod graph;
+mod loss;
+mod lr_schedules;
+mod matmul;
+mod metrics;
+mod msa;
+mod norm;
+mod optim;
+mod seqpool;
+mod tensor;
+
+use crate::golden_harness::{GoldenFile, Run};
+
+/// What runs the cases of `file`; none for what limbic does not have.
+pub fn family(file: &GoldenFile) -> Option<Run> {
+    match file.kind() {
+        "metrics" => Some(metrics::run),
+        "ops_attention" => Some(|case| graph::run(case, attention::build)),
+        "ops_loss" => Some(|case| graph::run(case, loss::build)),
+        "ops_norm" => Some(|case| graph::run(case, norm::build)),
+        "ops_seqpool" => Some(seqpool::run),
+        "ops_lr_schedules" => Some(lr_schedules::run),
+        "ops_optim" => Some(optim::run),
+        "ops_activations" => Some(|case| graph::run(case, tensor::build)),
+        "ops_tensor" => Some(|case| {
+            graph::run(case, |name, settings, graph, inputs| {
+                matmul::build(name, settings, graph, inputs).or_else(|| tensor::build(name, settings, graph, inputs))
+            })
+        }),
+        _ => match file.meta["model"].as_str().unwrap_or_default() {
+            "MSASeqLevelModel" => Some(msa::sequence_level),
+            model if model.starts_with("MSAModel") => Some(msa::baseline),
+            _ => None,
+        },
+    }
+}

@@ -1,0 +1,397 @@
+//! The sentiment models against Keras': every output, weight gradient, input gradient and optimiser step.
+
+use super::graph::gpu;
+use crate::golden_harness::{Case, Comparison, Outcome};
+use limbic::graph::{Graph, Parameters, Var};
+use limbic::models::msa::{BaselineConfig, ModalityConfig, ModalityInput, Msa, MsaBaseline, MsaConfig, Pooling};
+use limbic::nn::Context;
+use limbic::plan::Batch;
+use limbic::plan::{Mode, ParameterStore, Plan};
+use limbic::train::{Clipping, Convention, OptimizerConfig, Rule, StepSettings, Trainer};
+use limbic::weights::TensorData;
+use serde_json::Value;
+
+const MODALITIES: [&str; 3] = ["text", "audio", "video"];
+type Outcomes<T> = Result<T, String>;
+
+fn text(error: limbic::Error) -> String {
+    error.to_string()
+}
+
+pub fn sequence_level(case: &Case<'_>) -> Outcome {
+    finish(case, |comparison| {
+        let (config, explicit) = config(case)?;
+        let model = Msa::new(&config).map_err(text)?;
+        let names = Names::of_msa(&config);
+        let build = |graph: &Graph, training_outputs: bool| -> limbic::Result<()> {
+            let inputs = inputs(case, graph)?;
+            let inputs: Vec<ModalityInput<'_>> = MODALITIES
+                .iter()
+                .zip(inputs)
+                .map(|(name, features)| {
+                    let shape = features.shape();
+                    let mask =
+                        explicit.then(|| graph.mask_input(&format!("{name}_mask"), [shape.axis(0), shape.axis(1)]));
+                    ModalityInput { features, mask }
+                })
+                .collect();
+            let cx = Context { graph, parameters: model.parameters(), training: false };
+            let output = model.forward(cx, &inputs);
+            loss(graph, output.score);
+            if training_outputs {
+                output.score.named("output/prediction");
+                output.fused.weights.named("output/fusion_weights");
+                output.fused.fused.named("output/fused");
+                output.fused.pooled.named("output/pooled");
+                for (index, name) in MODALITIES.iter().enumerate() {
+                    output.encoded[index].x.named(&format!("aux/encoded_{name}"));
+                    output.sequences[index].x.named(&format!("aux/fused_{name}"));
+                    if let Some(weights) = output.step_weights.get(index) {
+                        weights.named(&format!("aux/pool_weights_{name}"));
+                    }
+                }
+                for (name, attention) in &output.attentions {
+                    attention.weights().named(&format!("aux/attn/{}", keras_block(name)));
+                }
+            }
+            Ok(())
+        };
+        check(case, comparison, model.parameters(), &names, explicit, &build)
+    })
+}
+
+pub fn baseline(case: &Case<'_>) -> Outcome {
+    finish(case, |comparison| {
+        let (config, _) = config(case)?;
+        let adaptive = case.settings()["config"]["adaptive_fusion"].as_bool().unwrap_or(false);
+        let model = MsaBaseline::new(&BaselineConfig::like(&config, adaptive)).map_err(text)?;
+        let names = Names::of_baseline(&config);
+        let build = |graph: &Graph, training_outputs: bool| -> limbic::Result<()> {
+            let inputs = inputs(case, graph)?;
+            let cx = Context { graph, parameters: model.parameters(), training: false };
+            let (score, weights) = model.forward(cx, &inputs);
+            loss(graph, score);
+            if training_outputs {
+                score.named("output/prediction");
+                if let Some(weights) = weights {
+                    weights.named("output/fusion_weights");
+                }
+            }
+            Ok(())
+        };
+        check(case, comparison, model.parameters(), &names, false, &build)
+    })
+}
+
+fn finish(case: &Case<'_>, work: impl FnOnce(&mut Comparison<'_>) -> Outcomes<()>) -> Outcome {
+    let mut comparison = Comparison::new(case);
+    if let Err(message) = work(&mut comparison) {
+        comparison.problem(message);
+    }
+    comparison.finish()
+}
+
+fn config(case: &Case<'_>) -> Outcomes<(MsaConfig, bool)> {
+    let config = &case.settings()["config"];
+    let number = |key: &str| config[key].as_u64().map(|value| value as usize);
+    let need = |key: &str| number(key).ok_or(format!("the config has no '{key}'"));
+    let mut modalities = Vec::new();
+    for name in MODALITIES {
+        let seq_len = match number("seq_len") {
+            Some(seq_len) => seq_len,
+            None => case.need(&format!("input/{name}"))?.shape()[1],
+        };
+        modalities.push(ModalityConfig { name: name.to_string(), dim: need(&format!("{name}_dim"))?, seq_len });
+    }
+    let attention = config["pooling_method"].as_str() == Some("attention");
+    let config = MsaConfig {
+        modalities,
+        model_dim: need("model_dim")?,
+        num_heads: need("num_heads")?,
+        ff_dim: need("ff_dim")?,
+        n_layers_mod: number("n_layers_mod").unwrap_or(2),
+        n_layers_fuse: number("n_layers_fuse").unwrap_or(1),
+        bidirectional_fusion: config["bidirectional_fusion"].as_bool().unwrap_or(false),
+        pooling_method: if attention { Pooling::Attention } else { Pooling::Mean },
+        dropout: 0.0,
+        norm_first: config["norm_first"].as_bool().unwrap_or(true),
+    };
+    let explicit = case.settings()["mask_source"].as_str().is_some_and(|source| source.starts_with("explicit"));
+    Ok((config, explicit))
+}
+
+fn inputs<'g>(case: &Case<'_>, graph: &'g Graph) -> limbic::Result<Vec<Var<'g>>> {
+    let input = |name: &&str| {
+        let tensor = case.need(&format!("input/{name}")).map_err(limbic::Error::Config)?;
+        Ok(graph.input_with_grad(name, tensor.shape()))
+    };
+    MODALITIES.iter().map(input).collect()
+}
+
+fn loss<'g>(graph: &'g Graph, score: Var<'g>) {
+    let target = graph.input("target", score.shape());
+    (score - target).square().mean().as_loss();
+}
+
+fn batch(case: &Case<'_>, explicit: bool) -> Outcomes<Batch> {
+    let mut batch = Batch::new(0);
+    for (key, tensor) in case.inputs() {
+        batch = match tensor.data() {
+            TensorData::F32(values) => batch.float(key, values.clone()),
+            TensorData::U8(values) if explicit => batch.integer(key, values.iter().map(|v| u32::from(*v)).collect()),
+            _ => batch,
+        };
+    }
+    Ok(batch)
+}
+
+/// Forward and gradients, then each optimiser's steps from the file's weights.
+fn check(
+    case: &Case<'_>,
+    comparison: &mut Comparison<'_>,
+    parameters: &Parameters,
+    names: &Names,
+    explicit: bool,
+    build: &dyn Fn(&Graph, bool) -> limbic::Result<()>,
+) -> Outcomes<()> {
+    let gpu = gpu()?;
+    let initial = names.values(case, parameters, "param")?;
+    let store = ParameterStore::new(&gpu, parameters, &initial).map_err(text)?;
+    let plan = Plan::new(&store, Mode::Gradients, |graph| build(graph, true)).map_err(text)?;
+    batch(case, explicit)?.write_to(&plan).map_err(text)?;
+    plan.run().map_err(text)?;
+    comparison.forward("loss/total", &[], &plan.read("loss").map_err(text)?);
+    let held: Vec<String> = case.expected().map(str::to_string).collect();
+    for key in held.iter().filter(|key| key.starts_with("output/") || key.starts_with("aux/")) {
+        let shape = plan.output_shape(key).map_err(text)?;
+        let values = plan.read(key).map_err(text)?;
+        compare_valid(case, comparison, key, shape.axes(), &values)?;
+    }
+    let buffers: Vec<_> = (0..store.chunks().len()).map(|chunk| store.gradients(chunk)).collect();
+    let gradients = store.download_from(&buffers).map_err(text)?;
+    names.each(parameters, &gradients, |name, values| {
+        let key = format!("grad/param/{name}");
+        comparison.gradient(&key, shape_of(case, &key), &values);
+    });
+    for name in MODALITIES {
+        let key = format!("grad/input/{name}");
+        let gradient = plan.read(&format!("grad/{name}")).map_err(text)?;
+        comparison.gradient(&key, case.need(&key)?.shape(), &gradient);
+    }
+    for settings in case.settings()["optimizers"].as_array().into_iter().flatten() {
+        optimizer_steps(case, comparison, settings, &store, &initial, names, explicit, build)?;
+    }
+    Ok(())
+}
+
+#[allow(clippy::too_many_arguments)]
+fn optimizer_steps(
+    case: &Case<'_>,
+    comparison: &mut Comparison<'_>,
+    settings: &Value,
+    store: &ParameterStore,
+    initial: &[Vec<f32>],
+    names: &Names,
+    explicit: bool,
+    build: &dyn Fn(&Graph, bool) -> limbic::Result<()>,
+) -> Outcomes<()> {
+    let name = settings["name"].as_str().ok_or("an optimiser without a name")?;
+    let number = |key: &str| settings[key].as_f64();
+    let rule = match settings["kind"].as_str() {
+        Some("adamw") => Rule::Adam { beta1: 0.9, beta2: 0.999, epsilon: 1e-7, decoupled: true },
+        Some("adam") => Rule::Adam { beta1: 0.9, beta2: 0.999, epsilon: 1e-7, decoupled: false },
+        Some("sgd") => Rule::Sgd { momentum: number("momentum").unwrap_or(0.0) as f32, nesterov: false },
+        other => return Err(format!("the optimiser {other:?} is not known")),
+    };
+    let config = OptimizerConfig {
+        rule,
+        convention: Convention::Keras,
+        weight_decay: number("weight_decay").unwrap_or(0.0) as f32,
+        clipping: number("clip").map_or(Clipping::None, |limit| Clipping::GlobalNorm(limit as f32)),
+        groups: Vec::new(),
+        accumulation: 1,
+    };
+    let step = StepSettings { learning_rate: number("lr").ok_or("an optimiser without lr")?, beta1: None };
+    store.upload(initial).map_err(text)?;
+    let mut trainer = Trainer::new(store, config, 0, |graph| build(graph, false)).map_err(text)?;
+    let key = format!("steps/{name}/loss");
+    let length = case.need(&key)?.shape()[0];
+    let mut losses = Vec::new();
+    let mut after = None;
+    for index in 0..length {
+        if index + 1 == length {
+            after = Some(store.download().map_err(text)?);
+        }
+        let mut reports = trainer.step(batch(case, explicit)?, step).map_err(text)?;
+        reports.extend(trainer.finish().map_err(text)?);
+        losses.extend(reports.iter().map(|report| report.loss));
+    }
+    comparison.forward(&key, &[length], &losses);
+    let after = after.ok_or("no steps")?;
+    names.each(store.parameters(), &after, |parameter, values| {
+        comparison.after_steps(name, parameter, shape_of(case, &format!("after/{name}/{parameter}")), &values);
+    });
+    Ok(())
+}
+
+/// The file's shape of a tensor (Keras keeps heads and head width as two axes); empty where it does not hold it.
+fn shape_of<'a>(case: &Case<'a>, key: &str) -> &'a [usize] {
+    case.get(key).map_or(&[], |tensor| tensor.shape())
+}
+
+/// Values of padded steps are whatever the library computes; only valid ones matter to the outputs, and only they are compared.
+fn compare_valid(
+    case: &Case<'_>,
+    comparison: &mut Comparison<'_>,
+    key: &str,
+    shape: &[usize],
+    values: &[f32],
+) -> Outcomes<()> {
+    let sequence = key.strip_prefix("aux/encoded_").or(key.strip_prefix("aux/fused_"));
+    let attention = key.strip_prefix("aux/attn/");
+    let Some(name) = sequence.or(attention.map(queries_of)) else {
+        comparison.forward(key, shape, values);
+        return Ok(());
+    };
+    let mask = case.need(&format!("input/{name}_mask"))?.as_u8().ok_or("the mask is not u8")?;
+    let (outer, seq, inner) = match *shape {
+        [_, seq, dim] => (1, seq, dim),
+        [_, heads, seq, keys] => (heads, seq, keys),
+        _ => return Err(format!("{key} has the shape {shape:?}")),
+    };
+    let valid = |index: usize| {
+        let (sample, step) = (index / (outer * seq * inner), index / inner % seq);
+        mask[sample * seq + step] != 0
+    };
+    comparison.forward_where(key, shape, values, valid);
+    Ok(())
+}
+
+/// The modality whose steps are the queries of a block.
+fn queries_of(block: &str) -> &str {
+    let name = block.strip_prefix("fusion.").unwrap_or(block);
+    MODALITIES.into_iter().find(|modality| name.starts_with(modality)).unwrap_or("text")
+}
+
+/// `text_encoder.blocks.0` is Keras' `text_encoder.block_0`, `fusion.text_from_audio.0` its `fusion.text_from_audio_0`.
+fn keras_block(name: &str) -> String {
+    let name = name.replace(".blocks.", ".block_");
+    match name.rsplit_once('.') {
+        Some((front, index)) if index.parse::<usize>().is_ok() => format!("{front}_{index}"),
+        _ => name,
+    }
+}
+
+/// Which of our tensors is which of Keras'.
+struct Names {
+    /// `(ours without its ending, Keras' without its ending)`, first fit wins.
+    prefixes: Vec<(String, String)>,
+}
+
+impl Names {
+    fn of_msa(config: &MsaConfig) -> Self {
+        let mut prefixes = Vec::new();
+        for name in MODALITIES {
+            for block in 0..config.n_layers_mod {
+                prefixes.push((format!("{name}_encoder.blocks.{block}."), format!("{name}_encoder.block_{block}.")));
+            }
+            for other in MODALITIES {
+                for layer in 0..config.n_layers_fuse {
+                    prefixes.push((
+                        format!("fusion.{name}_from_{other}.{layer}."),
+                        format!("fusion.{name}_from_{other}_{layer}."),
+                    ));
+                }
+            }
+        }
+        for index in 0..MODALITIES.len() {
+            for part in ["hidden", "score"] {
+                prefixes.push((format!("adaptive.pools.{index}.{part}."), format!("adaptive.pool{index}_{part}.")));
+            }
+        }
+        Names { prefixes }
+    }
+
+    fn of_baseline(config: &MsaConfig) -> Self {
+        let mut prefixes = Vec::new();
+        for name in MODALITIES {
+            prefixes.push((format!("{name}_encoder.projection."), format!("{name}_proj.")));
+            for block in 0..config.n_layers_mod {
+                prefixes.push((format!("{name}_encoder.blocks.{block}."), format!("{name}_enc_{block}.")));
+            }
+        }
+        for block in 0..config.n_layers_fuse {
+            prefixes.push((format!("fusion.blocks.{block}."), format!("fuse_enc_{block}.")));
+        }
+        Names { prefixes }
+    }
+
+    /// Keras' name of our tensor.
+    fn keras(&self, ours: &str) -> String {
+        let fits = self.prefixes.iter().find(|(prefix, _)| ours.starts_with(prefix.as_str()));
+        let name = fits.map_or(ours.to_string(), |(prefix, keras)| format!("{keras}{}", &ours[prefix.len()..]));
+        let name = name.replace(".attention.output.", ".attention.attention_output.");
+        if let Some(front) = name.find(".norm") {
+            let name = name.replace(".norm", ".ln");
+            debug_assert!(front > 0);
+            return name.replace(".weight", ".gamma").replace(".bias", ".beta");
+        }
+        match name.strip_suffix(".weight") {
+            Some(front) => format!("{front}.kernel"),
+            None => name,
+        }
+    }
+
+    /// Our parameters' values from the file's tensors under `group`.
+    fn values(&self, case: &Case<'_>, parameters: &Parameters, group: &str) -> Outcomes<Vec<Vec<f32>>> {
+        let mut used = 0;
+        let mut all = Vec::new();
+        for spec in parameters.specs() {
+            let mut values = Vec::with_capacity(spec.shape.len());
+            for (ours, shape, _) in spec.named() {
+                let tensor = case.need(&format!("{group}/{}", self.keras(&ours)))?;
+                let len = tensor.shape().iter().product::<usize>();
+                if len != shape.len() {
+                    return Err(format!("{ours} is {shape}, the file's is {:?}", tensor.shape()));
+                }
+                let reversed: Vec<usize> = shape.axes().iter().rev().copied().collect();
+                values.extend(keras_layout(tensor.as_f32().ok_or("not f32")?, &reversed, is_table(&ours)));
+                used += 1;
+            }
+            all.push(values);
+        }
+        let held = case.group(group).count();
+        if used != held {
+            return Err(format!("the file has {held} parameters, the model {used}"));
+        }
+        Ok(all)
+    }
+
+    /// Each of our tensors in Keras' layout, under Keras' name.
+    fn each(&self, parameters: &Parameters, values: &[Vec<f32>], mut visit: impl FnMut(&str, Vec<f32>)) {
+        for (spec, values) in parameters.specs().iter().zip(values) {
+            for (ours, shape, start) in spec.named() {
+                let part = &values[start..start + shape.len()];
+                visit(&self.keras(&ours), keras_layout(part, shape.axes(), is_table(&ours)));
+            }
+        }
+    }
+}
+
+/// Position tables keep their layout; every other matrix is a dense kernel.
+fn is_table(name: &str) -> bool {
+    name.ends_with("embeddings")
+}
+
+/// Ours are [out, in], Keras' kernels [in, out] with heads and head width as two axes of one of them.
+fn keras_layout(values: &[f32], ours: &[usize], table: bool) -> Vec<f32> {
+    match ours {
+        [outputs, inputs] if !table => transpose(values, *outputs, *inputs),
+        _ => values.to_vec(),
+    }
+}
+
+/// A matrix of `rows` rows, row-major, transposed.
+fn transpose(values: &[f32], rows: usize, columns: usize) -> Vec<f32> {
+    (0..rows * columns).map(|index| values[(index % rows) * columns + index / rows]).collect()
+}

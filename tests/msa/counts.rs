@@ -1,0 +1,51 @@
+//! Parameter counts, exactly as the source's guide and its reference models have them.
+
+use limbic::models::msa::{BaselineConfig, Msa, MsaBaseline, MsaConfig, Preset};
+
+fn preset(preset: Preset) -> MsaConfig {
+    MsaConfig::preset(preset, MsaConfig::source_modalities(64))
+}
+
+#[test]
+fn presets_have_exactly_the_sources_parameters() {
+    let counts = [("small", 209_028), ("medium", 1_147_268), ("default", 5_462_276), ("large", 9_201_543)];
+    for (name, count) in counts {
+        let model = Msa::new(&preset(Preset::parse(name).unwrap())).unwrap();
+        assert_eq!(model.parameters().count(), count, "{name}");
+        assert_eq!(model.parameters().trainable_count(), count, "{name}: all of them train");
+    }
+    assert!(Preset::parse("huge").unwrap_err().to_string().contains("small, medium, default or large"));
+}
+
+#[test]
+fn the_baseline_has_too_and_adaptive_weights_are_one_linear_layer_more() {
+    let count = |adaptive| {
+        let model = MsaBaseline::new(&BaselineConfig::like(&preset(Preset::Default), adaptive)).unwrap();
+        model.parameters().count()
+    };
+    assert_eq!(count(false), 4_325_633);
+    assert_eq!(count(true), 4_325_633 + 256 * 3 + 3);
+}
+
+#[test]
+fn a_modality_costs_its_encoder_its_fusion_blocks_and_its_weight() {
+    let three = preset(Preset::Small);
+    let mut four = three.clone();
+    four.modalities.push(limbic::models::msa::ModalityConfig { name: "depth".into(), dim: 11, seq_len: 20 });
+    let (d, ff) = (64, 128);
+    let attention = 4 * (d * d + d);
+    let block = attention + 2 * 2 * d + (d * ff + ff) + (ff * d + d);
+    let encoder = (11 * d + d) + 20 * d + block;
+    let count = |config: &MsaConfig| Msa::new(config).unwrap().parameters().count();
+    assert_eq!(count(&four) - count(&three), encoder + block + (d / 2 + 1));
+}
+
+#[test]
+fn no_two_parameters_share_a_name() {
+    let model = Msa::new(&preset(Preset::Large)).unwrap();
+    let mut names: Vec<String> = model.parameters().named_shapes().into_iter().map(|(name, _)| name).collect();
+    let all = names.len();
+    names.sort();
+    names.dedup();
+    assert_eq!(names.len(), all);
+}

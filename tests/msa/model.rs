@@ -1,0 +1,169 @@
+//! A small model in a graph with gradients, and everything that comes out of it.
+
+use crate::support::{gpu, noise};
+use limbic::graph::Graph;
+use limbic::models::msa::{ModalityConfig, ModalityInput, Msa, MsaConfig, Pooling};
+use limbic::nn::Context;
+use limbic::plan::{Mode, ParameterStore, Plan};
+
+/// Steps that the position tables have: more than any test's sequences.
+pub const TABLE: usize = 80;
+
+/// Bidirectional fusion and attention pooling, so that every path of the model is there.
+pub fn config(modalities: &[(&str, usize)]) -> MsaConfig {
+    let modality = |(name, dim): &(&str, usize)| ModalityConfig { name: name.to_string(), dim: *dim, seq_len: TABLE };
+    MsaConfig {
+        modalities: modalities.iter().map(modality).collect(),
+        model_dim: 16,
+        num_heads: 2,
+        ff_dim: 24,
+        n_layers_mod: 1,
+        n_layers_fuse: 1,
+        bidirectional_fusion: true,
+        pooling_method: Pooling::Attention,
+        dropout: 0.0,
+        norm_first: true,
+    }
+}
+
+pub fn three() -> MsaConfig {
+    config(&[("text", 5), ("audio", 6), ("video", 3)])
+}
+
+/// Features and masks of a batch, per modality.
+#[derive(Debug, Clone)]
+pub struct Sample {
+    pub batch: usize,
+    /// Steps of each modality, padding included.
+    pub seq_lens: Vec<usize>,
+    /// `[batch, seq, dim]` each.
+    pub features: Vec<Vec<f32>>,
+    /// `[batch, seq]` each.
+    pub masks: Vec<Vec<u32>>,
+}
+
+impl Sample {
+    /// One clip per row of `lens`, which has the real steps of each modality; padding is `pad`. What a step holds depends on its
+    /// clip and place alone, so that the same clips can be padded further.
+    pub fn new(config: &MsaConfig, seq_lens: &[usize], lens: &[&[usize]], pad: f32) -> Self {
+        let mut sample =
+            Sample { batch: lens.len(), seq_lens: seq_lens.to_vec(), features: Vec::new(), masks: Vec::new() };
+        for (index, (modality, seq_len)) in config.modalities.iter().zip(seq_lens).enumerate() {
+            let (mut features, mut mask) = (Vec::new(), Vec::new());
+            for (clip, lens) in lens.iter().enumerate() {
+                let values = noise(TABLE * modality.dim, (10 * clip + index) as u64);
+                features.extend_from_slice(&values[..lens[index] * modality.dim]);
+                features.resize((clip + 1) * seq_len * modality.dim, pad);
+                mask.extend((0..*seq_len).map(|step| u32::from(step < lens[index])));
+            }
+            sample.features.push(features);
+            sample.masks.push(mask);
+        }
+        sample
+    }
+
+    /// Of `values` with a row per step of modality `index`, the rows of real steps.
+    pub fn real<'a>(&self, index: usize, values: &'a [f32]) -> Vec<&'a [f32]> {
+        let width = values.len() / self.masks[index].len();
+        let rows = values.chunks(width).zip(&self.masks[index]);
+        rows.filter(|(_, valid)| **valid == 1).map(|(row, _)| row).collect()
+    }
+}
+
+/// What a model makes of a [`Sample`].
+#[derive(Debug)]
+pub struct Outcome {
+    pub score: Vec<f32>,
+    /// `[batch, modalities]`.
+    pub fusion_weights: Vec<f32>,
+    /// `[batch, modalities, model_dim]`.
+    pub pooled: Vec<f32>,
+    /// `[batch, heads, query_len, key_len]`, by the block's name.
+    pub attentions: Vec<(String, Vec<f32>)>,
+    /// Per modality `[batch, seq, dim]`.
+    pub input_gradients: Vec<Vec<f32>>,
+    /// One per parameter.
+    pub gradients: Vec<Vec<f32>>,
+}
+
+impl Outcome {
+    /// The bits of everything, by name.
+    pub fn bits(&self) -> Vec<(String, Vec<u32>)> {
+        let fixed = [("score", &self.score), ("fusion weights", &self.fusion_weights), ("pooled", &self.pooled)];
+        let fixed = fixed.into_iter().map(|(name, values)| (name.to_string(), values));
+        let numbered = |what: &'static str, all: &'_ [Vec<f32>]| {
+            (0..all.len()).map(move |index| format!("{what} {index}")).collect::<Vec<_>>()
+        };
+        let inputs = numbered("input gradient", &self.input_gradients).into_iter().zip(&self.input_gradients);
+        let gradients = numbered("gradient", &self.gradients).into_iter().zip(&self.gradients);
+        let attentions = self.attentions.iter().map(|(name, values)| (name.clone(), values));
+        let all = fixed.chain(inputs).chain(gradients).chain(attentions);
+        all.map(|(name, values)| (name, bits(values))).collect()
+    }
+}
+
+pub fn bits(values: &[f32]) -> Vec<u32> {
+    values.iter().map(|value| value.to_bits()).collect()
+}
+
+pub fn finite(values: &[f32]) -> bool {
+    values.iter().all(|value| value.is_finite())
+}
+
+/// A model with its weights on the test adapter. Every weight is drawn, also those that start as zeros: a bias of 0 hides mistakes.
+pub fn store(model: &Msa) -> ParameterStore {
+    let specs = model.parameters().specs().iter().enumerate();
+    let values: Vec<Vec<f32>> = specs
+        .map(|(index, spec)| noise(spec.shape.len(), 500 + index as u64).iter().map(|value| 0.4 * value).collect())
+        .collect();
+    ParameterStore::new(&gpu(), model.parameters(), &values).expect("a store")
+}
+
+/// Inputs `text`, `text_mask` (where `explicit`), ...; the loss weighs the score and the fusion weights. Returns the attentions' names.
+fn graph(model: &Msa, graph: &Graph, batch: usize, seq_lens: &[usize], explicit: bool) -> Vec<String> {
+    let modalities = &model.config().modalities;
+    let input = |(modality, seq_len): (&ModalityConfig, &usize)| ModalityInput {
+        features: graph.input_with_grad(&modality.name, [batch, *seq_len, modality.dim]),
+        mask: explicit.then(|| graph.mask_input(&format!("{}_mask", modality.name), [batch, *seq_len])),
+    };
+    let inputs: Vec<_> = modalities.iter().zip(seq_lens).map(input).collect();
+    let output = model.forward(Context { graph, parameters: model.parameters(), training: false }, &inputs);
+    output.score.named("score");
+    output.fused.weights.named("fusion_weights");
+    output.fused.pooled.named("pooled");
+    for (name, attention) in &output.attentions {
+        attention.weights().named(name);
+    }
+    let cotangent = graph.input("cotangent", [batch, modalities.len()]);
+    (output.score.scale(1.5).sum() + (output.fused.weights * cotangent).sum()).as_loss();
+    output.attentions.into_iter().map(|(name, _)| name).collect()
+}
+
+/// Runs `sample` through `model`, with the masks given or derived.
+pub fn run(model: &Msa, store: &ParameterStore, sample: &Sample, explicit: bool) -> Outcome {
+    let mut names = Vec::new();
+    let plan = Plan::new(store, Mode::Gradients, |g| {
+        names = graph(model, g, sample.batch, &sample.seq_lens, explicit);
+        Ok(())
+    })
+    .expect("a plan");
+    let modalities = &model.config().modalities;
+    for (index, modality) in modalities.iter().enumerate() {
+        plan.write(&modality.name, &sample.features[index]).expect("features");
+        if explicit {
+            plan.write_u32(&format!("{}_mask", modality.name), &sample.masks[index]).expect("a mask");
+        }
+    }
+    plan.write("cotangent", &noise(sample.batch * modalities.len(), 99)).expect("the cotangent");
+    plan.run().expect("a run");
+    let read = |name: &str| plan.read(name).unwrap_or_else(|error| panic!("{error}"));
+    let gradients: Vec<_> = (0..store.chunks().len()).map(|chunk| store.gradients(chunk)).collect();
+    Outcome {
+        score: read("score"),
+        fusion_weights: read("fusion_weights"),
+        pooled: read("pooled"),
+        attentions: names.iter().map(|name| (name.clone(), read(name))).collect(),
+        input_gradients: modalities.iter().map(|modality| read(&format!("grad/{}", modality.name))).collect(),
+        gradients: store.download_from(&gradients).expect("gradients"),
+    }
+}

@@ -1,0 +1,6 @@
+//! Every picture is well-formed, carries its labels, keeps its texts apart, takes odd input and refuses wrong input.
+#![cfg(feature = "viz")]
+
+mod gallery;
+mod odd;
+mod sheet;

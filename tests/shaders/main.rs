@@ -1,0 +1,104 @@
+//! Every kernel, in every variant that ops take on any kind of device: naga reads it with portable capabilities only, writes it in
+//! every language that a driver could ask for, and it stays within WebGPU's default limits. Tint, where it is installed, checks
+//! conformance and uniformity as well.
+
+#[path = "../support/noop.rs"]
+mod noop;
+mod tint;
+mod translate;
+mod variants;
+
+use limbic::gpu::KernelKey;
+use limbic::shaders::{KERNELS, SHARED};
+use std::collections::BTreeSet;
+use std::path::Path;
+
+fn files_in(folder: &str) -> BTreeSet<String> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
+    let entries = std::fs::read_dir(&folder).expect("the shader folder");
+    let names = entries.map(|entry| entry.expect("an entry").path());
+    names
+        .filter(|path| path.extension().is_some_and(|ending| ending == "wgsl"))
+        .map(|path| path.file_stem().expect("a name").to_string_lossy().into_owned())
+        .collect()
+}
+
+#[test]
+fn every_file_is_registered_and_every_registered_name_is_a_file() {
+    let names = |files: &[(&str, &str)]| files.iter().map(|(name, _)| name.to_string()).collect::<BTreeSet<_>>();
+    assert_eq!(files_in("shaders"), names(KERNELS), "shaders/ (left) and KERNELS in src/shaders.rs (right) differ");
+    assert_eq!(files_in("shaders/shared"), names(SHARED), "shaders/shared/ (left) and SHARED (right) differ");
+}
+
+#[test]
+fn every_file_begins_with_what_it_computes() {
+    for (name, text) in KERNELS.iter().chain(SHARED) {
+        let first = text.lines().next().unwrap_or_default();
+        let words = first.strip_prefix("// ").map_or(0, |line| line.split_whitespace().count());
+        assert!(words >= 3, "{name}.wgsl begins with '{first}', which does not say what it computes");
+    }
+}
+
+#[test]
+fn every_shared_file_is_imported() {
+    let texts: String = KERNELS.iter().chain(SHARED).map(|(_, text)| *text).collect();
+    for (name, _) in SHARED {
+        assert!(texts.contains(&format!("// @import \"{name}.wgsl\"")), "nothing imports shared/{name}.wgsl");
+    }
+}
+
+/// Every kernel with its defaults, and every variant that the zoo's plans take.
+fn keys() -> BTreeSet<KernelKey> {
+    let defaults = KERNELS.iter().map(|(name, _)| KernelKey::new(name, &[]));
+    defaults.chain(variants::taken()).collect()
+}
+
+/// Whether the kernel may use subgroup operations: by its name, or by the constant that switches them on.
+fn uses_subgroups(key: &KernelKey) -> bool {
+    let switched_on = key.defines.iter().any(|(name, value)| name == "SUBGROUP" && *value != 0);
+    key.shader.ends_with("_subgroup") || switched_on
+}
+
+#[test]
+fn every_variant_validates_translates_and_is_portable() {
+    let keys = keys();
+    let mut faults = Vec::new();
+    for key in &keys {
+        match key.wgsl() {
+            Ok(wgsl) => {
+                let found = translate::faults(&wgsl, uses_subgroups(key));
+                faults.extend(found.into_iter().map(|fault| format!("{key}: {fault}")));
+            }
+            Err(error) => faults.push(error.to_string()),
+        }
+    }
+    println!("{} variants of {} kernels", keys.len(), KERNELS.len());
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+#[test]
+fn the_variants_cover_every_kernel_that_plans_use() {
+    // Kernels that no graph reaches: the optimiser's, which src/train/optimizer.rs launches itself.
+    const OUTSIDE_PLANS: [&str; 4] = ["accumulate", "gradient_clip", "gradient_norm", "optimizer"];
+    let taken: BTreeSet<&str> = variants::taken().iter().map(|key| key.shader).collect();
+    let missing: Vec<&str> = KERNELS
+        .iter()
+        .map(|(name, _)| *name)
+        .filter(|name| !taken.contains(name) && !OUTSIDE_PLANS.contains(name))
+        .collect();
+    assert!(missing.is_empty(), "no graph in tests/shaders/variants.rs uses {missing:?}: add one that does");
+}
+
+#[test]
+fn tint_accepts_every_variant_where_it_is_installed() {
+    let Some(tint) = tint::Tint::find() else {
+        println!("tint is not installed: conformance to the standard and uniformity were not checked");
+        return;
+    };
+    let mut faults = Vec::new();
+    for key in &keys() {
+        let wgsl = key.wgsl().unwrap_or_else(|error| panic!("{error}"));
+        faults.extend(tint.check(&wgsl, uses_subgroups(key)).err().map(|fault| format!("{key}:\n{fault}")));
+    }
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}

@@ -1,0 +1,15 @@
+//! Training as a whole: it learns, it repeats bit for bit, it goes on after an interruption as if there had been none, and what goes
+//! wrong is named.
+
+mod faults;
+mod learning;
+mod resume;
+mod stopping;
+#[path = "../support/mod.rs"]
+mod support;
+mod tiny;
+mod updates;
+mod weights;
+// what a step creates is counted the way the plan tests count it
+#[path = "../plan/calls.rs"]
+mod calls;

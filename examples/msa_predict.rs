@@ -1,0 +1,233 @@
+//! Scores clips with a model that msa_train trained: `cargo run --release --example msa_predict -- runs/msa`.
+//!
+//! The scores go to standard output or a file, everything else to standard error.
+
+#[path = "support/msa.rs"]
+mod msa;
+
+use clap::{Parser, ValueEnum};
+use limbic::data::{Batches, Clip, Corpus};
+use limbic::gpu::{Gpu, GpuOptions};
+use limbic::models::msa::{ClipScore, Scorer, SentimentModel};
+use limbic::plan::ParameterStore;
+use limbic::train::checkpoint::Checkpoint;
+use limbic::train::metrics::{SentimentMetrics, sentiment_table};
+use limbic::{Error, Result};
+use msa::{Data, DataSource, RunConfig};
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Scores clips with a trained model: id, split, text, label, score and the weight of each modality.
+#[derive(Debug, Clone, Parser)]
+struct Options {
+    /// The directory that msa_train wrote (its --out).
+    checkpoint: PathBuf,
+    /// An MMSA file, or a folder of exported clips. Default: what the model was trained on.
+    #[arg(long, value_name = "FILE")]
+    data: Option<PathBuf>,
+    #[arg(long, value_enum, default_value = "test")]
+    split: SplitFlag,
+    #[arg(long, value_enum, default_value = "csv")]
+    format: Format,
+    /// Where the scores go; written aside and renamed. Default: standard output.
+    #[arg(long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// Part of the adapter's name, or its number (see examples/devices).
+    #[arg(long)]
+    adapter: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum SplitFlag {
+    Train,
+    Valid,
+    Test,
+    All,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Format {
+    Csv,
+    Json,
+}
+
+fn main() -> ExitCode {
+    msa::exit_on_error(predict(&Options::parse()))
+}
+
+fn predict(options: &Options) -> Result<()> {
+    let checkpoint = Checkpoint::open(&options.checkpoint)?;
+    let config = msa::read_config(&checkpoint)?;
+    let model = config.model.build()?;
+    let weights = checkpoint.load_model(model.parameters())?;
+    let data = load(options, &config)?;
+    let corpus = &data.corpus;
+    msa::check_fit(model.as_ref(), corpus)?;
+    let splits = chosen(options.split, corpus)?;
+
+    let gpu = Gpu::with_options(&GpuOptions { adapter: options.adapter.clone(), ..GpuOptions::default() })?;
+    let store = ParameterStore::new(&gpu, model.parameters(), &weights)?;
+    let scores = score(&store, model.as_ref(), &config, corpus, &splits)?;
+    eprintln!("scored {} clips of {} on {}", scores.len(), corpus.name, gpu.info().name);
+
+    let rows = splits.iter().flat_map(|(split, clips)| clips.iter().map(move |clip| (*split, clip)));
+    let rows: Vec<_> =
+        rows.zip(&scores).map(|((split, clip), scored)| Row::new(split, clip, scored, model.as_ref())).collect();
+    let table = Table { names: model.modalities().iter().map(|modality| modality.name.as_str()).collect(), rows };
+    match &options.output {
+        Some(path) => limbic::files::atomic_write(path, |file| table.write(options.format, file))?,
+        None => to_stdout(&table, options.format)?,
+    }
+    report(&table.rows)?;
+    if let Some(builtin) = &data.builtin {
+        eprintln!("nobody can have a mean absolute error below {:.3} on this corpus", builtin.best_possible.all.mae);
+    }
+    Ok(())
+}
+
+fn load(options: &Options, config: &RunConfig) -> Result<Data> {
+    let Some(path) = &options.data else {
+        let loaded = config.data.load().map_err(|error| match error {
+            Error::Io { path, message } => {
+                Error::io(path, format!("{message} (the model was trained on it; --data names another file)"))
+            }
+            other => other,
+        });
+        return loaded;
+    };
+    let data = DataSource::File(path.clone()).load()?;
+    // exported clips bring the statistics of their corpus; a file of features does not
+    if matches!(config.data, DataSource::Builtin { .. }) && !path.is_dir() {
+        eprintln!(
+            "note: the model learnt from features of the built-in corpus, standardised by its training clips; those of {} are taken as they are",
+            msa::shown(path)
+        );
+    }
+    Ok(data)
+}
+
+/// The clips of a split, or of all that there are, with the split's name.
+fn chosen(split: SplitFlag, corpus: &Corpus) -> Result<Vec<(&'static str, &[Clip])>> {
+    let splits = [
+        (SplitFlag::Train, "train", &corpus.train),
+        (SplitFlag::Valid, "valid", &corpus.valid),
+        (SplitFlag::Test, "test", &corpus.test),
+    ];
+    let wanted = splits.iter().filter(|(flag, ..)| split == SplitFlag::All || split == *flag);
+    let there: Vec<_> =
+        wanted.filter(|(.., clips)| !clips.is_empty()).map(|(_, name, clips)| (*name, &clips[..])).collect();
+    if there.is_empty() {
+        let counts = splits.map(|(_, name, clips)| format!("{} {name}", clips.len())).join(", ");
+        return Err(Error::Config(format!(
+            "there are no such clips, {} has {counts}: choose with --split",
+            corpus.name
+        )));
+    }
+    Ok(there)
+}
+
+fn score(
+    store: &ParameterStore,
+    model: &dyn SentimentModel,
+    config: &RunConfig,
+    corpus: &Corpus,
+    splits: &[(&str, &[Clip])],
+) -> Result<Vec<ClipScore>> {
+    for modality in model.modalities() {
+        let column = corpus.modalities.iter().position(|other| other.name == modality.name);
+        let len = |clip: &Clip| column.and_then(|column| clip.sequences.get(column)).map_or(0, |sequence| sequence.len);
+        let cut = splits.iter().flat_map(|(_, clips)| *clips).filter(|clip| len(clip) > modality.seq_len).count();
+        if cut > 0 {
+            let (steps, name) = (modality.seq_len, &modality.name);
+            eprintln!(
+                "note: {cut} clips are longer than the {steps} steps of {name} that the model knows, and are cut"
+            );
+        }
+    }
+    let most = splits.iter().map(|(_, clips)| clips.len()).max().unwrap_or(1);
+    let batch = config.training.batch_size.clamp(1, most);
+    let scorer = Scorer::new(store, model, &msa::batch_shape(model, batch))?;
+    let wanted = msa::wanted(model);
+    let batches = splits.iter().map(|(_, clips)| Batches::new(corpus, clips, &wanted, batch));
+    let batches = batches.collect::<Result<Vec<_>>>()?;
+    scorer.run_all(batches.iter().flat_map(Batches::in_order))
+}
+
+/// A reader that has seen enough (`| head`) is no error.
+fn to_stdout(table: &Table<'_>, format: Format) -> Result<()> {
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    match table.write(format, &mut out).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Error::io("standard output", error)),
+        _ => Ok(()),
+    }
+}
+
+fn report(rows: &[Row<'_>]) -> Result<()> {
+    let predicted: Vec<f32> = rows.iter().map(|row| row.score).collect();
+    let labels: Vec<f32> = rows.iter().map(|row| row.label).collect();
+    let metrics = SentimentMetrics::compute(&predicted, &labels)?;
+    eprintln!("{}", sentiment_table([("against the labels", &metrics)]));
+    Ok(())
+}
+
+/// What is written of a clip.
+#[derive(Serialize)]
+struct Row<'a> {
+    id: &'a str,
+    split: &'a str,
+    text: &'a str,
+    label: f32,
+    score: f32,
+    /// By modality; empty where the model does not weigh them.
+    fusion_weights: BTreeMap<&'a str, f32>,
+}
+
+impl<'a> Row<'a> {
+    fn new(split: &'a str, clip: &'a Clip, scored: &ClipScore, model: &'a dyn SentimentModel) -> Self {
+        let names = model.modalities().iter().map(|modality| modality.name.as_str());
+        let fusion_weights = names.zip(scored.fusion_weights.iter().copied()).collect();
+        Row { id: &clip.id, split, text: &clip.text, label: clip.label, score: scored.score, fusion_weights }
+    }
+}
+
+struct Table<'a> {
+    /// Of the modalities.
+    names: Vec<&'a str>,
+    rows: Vec<Row<'a>>,
+}
+
+impl Table<'_> {
+    fn write(&self, format: Format, out: &mut dyn Write) -> io::Result<()> {
+        match format {
+            Format::Csv => self.csv(out),
+            Format::Json => {
+                serde_json::to_writer_pretty(&mut *out, &self.rows)?;
+                writeln!(out)
+            }
+        }
+    }
+
+    /// A column per modality, where the model weighs them.
+    fn csv(&self, out: &mut dyn Write) -> io::Result<()> {
+        let weighed = self.rows.iter().any(|row| !row.fusion_weights.is_empty());
+        let names = || self.names.iter().filter(|_| weighed);
+        let mut csv = csv::Writer::from_writer(out);
+        let fixed = ["id", "split", "text", "label", "score"].map(String::from);
+        csv.write_record(fixed.into_iter().chain(names().map(|name| format!("weight_{name}"))))?;
+        for row in &self.rows {
+            let fixed = [
+                row.id.to_string(),
+                row.split.to_string(),
+                row.text.to_string(),
+                row.label.to_string(),
+                row.score.to_string(),
+            ];
+            let weights = names().map(|name| row.fusion_weights.get(name).map(f32::to_string).unwrap_or_default());
+            csv.write_record(fixed.into_iter().chain(weights))?;
+        }
+        csv.flush()
+    }
+}

@@ -1,0 +1,151 @@
+//! Trains multimodal sentiment analysis on whatever GPU there is: `cargo run --release --example msa_train`.
+
+#[path = "../support/msa.rs"]
+mod msa;
+mod options;
+mod report;
+mod run;
+
+use clap::Parser;
+use limbic::gpu::{Gpu, GpuOptions};
+use limbic::models::msa::BaselineConfig;
+use limbic::train::checkpoint::Checkpoint;
+use limbic::train::fit::Ending;
+use limbic::train::metrics::{SentimentMetrics, sentiment_table};
+use limbic::train::progress::TrainingBar;
+use limbic::{Error, Result};
+use msa::{Data, ModelConfig, RunConfig};
+use options::Options;
+use run::{Run, STOP};
+use std::process::ExitCode;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+/// How often progress is printed where there is no terminal to draw a bar on.
+const EVERY: Duration = Duration::from_secs(10);
+
+fn main() -> ExitCode {
+    msa::exit_on_error(train(&Options::parse()))
+}
+
+fn train(options: &Options) -> Result<()> {
+    options.check()?;
+    if let Some(directory) = &options.export {
+        return export(options, directory);
+    }
+    let gpu = Gpu::with_options(&GpuOptions { adapter: options.adapter.clone(), ..GpuOptions::default() })?;
+    let (info, capabilities) = (gpu.info(), gpu.capabilities());
+    let kind = if capabilities.software { " (software: no GPU is used)" } else { "" };
+    println!("adapter   {} through {:?}{kind}", info.name, info.backend);
+
+    let checkpoint = if options.resume { Checkpoint::open(&options.out)? } else { Checkpoint::create(&options.out)? };
+    let saved = if options.resume { Some(resumed(options, &checkpoint)?) } else { None };
+    let source = saved.as_ref().map_or_else(|| options.source(), |config| config.data.clone());
+    let data = source.load()?;
+    report::describe_data(&data);
+    let config = match saved {
+        Some(config) => config,
+        None => options.config(&data.corpus)?,
+    };
+    // without a handler Ctrl-C would still end the program, only not cleanly; a second one does so at once
+    let stop = || {
+        if STOP.swap(true, Ordering::Relaxed) {
+            std::process::exit(130);
+        }
+    };
+    if let Err(error) = ctrlc::set_handler(stop) {
+        eprintln!("warning: Ctrl-C will not save the run: {error}");
+    }
+
+    let mut run = Run::new(&gpu, config.clone(), &data.corpus)?;
+    report::describe_model(&run);
+    if options.profile {
+        report::profile(&mut run)?;
+    }
+    let mut observer = TrainingBar::new(EVERY);
+    // only now, when nothing that was given can be wrong any more, does a new run replace what is there
+    if !options.resume && checkpoint.clear()? {
+        println!("note      the run that was in {} is replaced", msa::shown(&options.out));
+    }
+    checkpoint.save_config(&config)?;
+    let outcome = run.fit(Some(&checkpoint), options.resume, &mut observer)?;
+    if outcome.ending == Ending::Interrupted {
+        let out = msa::shown(&options.out);
+        println!("stopped; the run is saved. Go on with: --resume --out {out}");
+        return Ok(());
+    }
+    report::ending(&outcome);
+
+    if data.corpus.test.is_empty() {
+        println!("there are no test clips to measure it on; the model is in {}", msa::shown(&options.out));
+        return Ok(());
+    }
+    let mut rows: Vec<(String, SentimentMetrics)> = Vec::new();
+    let (metrics, scores) = run.test()?;
+    rows.push((name_of(&config.model).to_string(), metrics));
+    report::pictures(&options.out, &run, &data, &outcome.history, &scores)?;
+    if !options.alone {
+        rows.extend(compare(&gpu, &config, &data)?);
+    }
+    if STOP.load(Ordering::Relaxed) {
+        println!("stopped during the comparison; the trained model is in {}", msa::shown(&options.out));
+        return Ok(());
+    }
+    println!("\ntest clips: {}\n", data.corpus.test.len());
+    println!("{}", sentiment_table(rows.iter().map(|(name, metrics)| (name.as_str(), metrics))));
+    report::best_possible(&data);
+    report::comparison(&options.out, &rows, &data)?;
+    println!("checkpoint, history.csv and pictures are in {}", msa::shown(&options.out));
+    Ok(())
+}
+
+/// A saved run's configuration, with what may be changed when it goes on.
+fn resumed(options: &Options, checkpoint: &Checkpoint) -> Result<RunConfig> {
+    let mut config = msa::read_config(checkpoint)?;
+    config.training.epochs = options.epochs.unwrap_or(config.training.epochs);
+    config.training.patience = options.patience.unwrap_or(config.training.patience);
+    run::check(&config)?;
+    Ok(config)
+}
+
+fn export(options: &Options, directory: &std::path::Path) -> Result<()> {
+    let data = options.source().load()?;
+    report::describe_data(&data);
+    let Some(builtin) = &data.builtin else {
+        return Err(Error::Config("--export writes the built-in corpus; it does not go with --data".to_string()));
+    };
+    let written = builtin.export(directory, options.export_clips)?;
+    println!("wrote {written} clips (WAV, PNG frames, text) to {}", msa::shown(directory));
+    Ok(())
+}
+
+fn name_of(model: &ModelConfig) -> &'static str {
+    match model {
+        ModelConfig::SequenceLevel(_) => "sequence-level",
+        ModelConfig::Baseline(_) => "early pooling",
+    }
+}
+
+/// The baseline and each modality alone, trained the same way.
+fn compare(gpu: &Gpu, config: &RunConfig, data: &Data) -> Result<Vec<(String, SentimentMetrics)>> {
+    let ModelConfig::SequenceLevel(model) = &config.model else { return Ok(Vec::new()) };
+    let mut others = vec![("early pooling".to_string(), ModelConfig::Baseline(BaselineConfig::like(model, true)))];
+    for modality in &model.modalities {
+        others.push((format!("{} alone", modality.name), ModelConfig::SequenceLevel(model.only(&modality.name))));
+    }
+    let mut rows = Vec::new();
+    for (name, model) in others {
+        if STOP.load(Ordering::Relaxed) {
+            break;
+        }
+        let config = RunConfig { model, ..config.clone() };
+        let mut run = Run::new(gpu, config.clone(), &data.corpus)?;
+        println!("\n{name}");
+        let mut observer = TrainingBar::new(EVERY);
+        let outcome = run.fit(None, false, &mut observer)?;
+        if outcome.ending != Ending::Interrupted {
+            rows.push((name, run.test()?.0));
+        }
+    }
+    Ok(rows)
+}

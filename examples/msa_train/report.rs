@@ -1,0 +1,253 @@
+//! What is printed and drawn: data, model, profile, results, pictures.
+
+use crate::msa::{Data, wanted};
+use crate::run::{Outcome, Run, labels};
+use limbic::data::builtin::{AUDIO_HOP, FRAME_RATE, SAMPLE_RATE};
+use limbic::data::{Batches, Clip, Corpus};
+use limbic::graph::Graph;
+use limbic::models::msa::{ClipScore, ModalityInput, Msa};
+use limbic::nn::Context;
+use limbic::plan::{Mode, Plan};
+use limbic::train::fit::Ending;
+use limbic::train::history::History;
+use limbic::train::metrics::SentimentMetrics;
+use limbic::viz::{
+    AttentionMap, AttentionOptions, BarSeries, BarsOptions, CurvesOptions, FusionOptions, Goal, Reference,
+    ScatterOptions, Series, attention, bars, curves, fusion_weights, scatter,
+};
+use limbic::{Error, Result};
+use std::collections::BTreeMap;
+use std::path::Path;
+
+pub fn describe_data(data: &Data) {
+    let corpus = &data.corpus;
+    println!("data      {}", corpus.name);
+    println!(
+        "          {} training, {} validation, {} test clips",
+        corpus.train.len(),
+        corpus.valid.len(),
+        corpus.test.len()
+    );
+    for (index, modality) in corpus.modalities.iter().enumerate() {
+        let lens: Vec<usize> = corpus.train.iter().filter_map(|clip| Some(clip.sequences.get(index)?.len)).collect();
+        let (least, most) = (lens.iter().min().unwrap_or(&0), lens.iter().max().unwrap_or(&0));
+        println!("          {:8} {:3} features a step, {least} to {most} steps", modality.name, modality.dim);
+    }
+}
+
+pub fn describe_model(run: &Run<'_>) {
+    let parameters = run.model.parameters();
+    let mut parts: Vec<(String, usize)> = Vec::new();
+    for spec in parameters.specs() {
+        let part = spec.name.split('.').next().unwrap_or_default();
+        match parts.last_mut().filter(|(name, _)| name == part) {
+            Some((_, count)) => *count += spec.shape.len(),
+            None => parts.push((part.to_string(), spec.shape.len())),
+        }
+    }
+    println!("model     {} parameters", grouped(parameters.count()));
+    for (name, count) in parts {
+        println!("          {name:16} {:>12}", grouped(count));
+    }
+    let (memory, optimizer) = run.trainer.memory();
+    let mib = |bytes: u64| bytes as f64 / (1 << 20) as f64;
+    println!(
+        "memory    {:.1} MiB planned for training: activations {:.1} (at least {:.1}), parameters and gradients {:.1}, optimiser {:.1}, inputs {:.1}",
+        mib(memory.total() + optimizer),
+        mib(memory.activations),
+        mib(memory.activations_lower_bound),
+        mib(memory.parameters + memory.parameter_gradients),
+        mib(optimizer),
+        mib(memory.inputs),
+    );
+    let dispatches = run.trainer.plan().program().len() + run.trainer.optimizer().dispatches();
+    println!("step      {dispatches} dispatches, batches of {}", run.config.training.batch_size);
+}
+
+fn grouped(number: usize) -> String {
+    let digits = number.to_string();
+    let mut out = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+/// GPU time of one training step by kernel and by layer.
+pub fn profile(run: &mut Run<'_>) -> Result<()> {
+    let batches =
+        Batches::new(run.corpus, &run.corpus.train, &wanted(run.model.as_ref()), run.config.training.batch_size)?;
+    let batch =
+        batches.shuffled(0, 0).next().ok_or_else(|| Error::Config("there are no training clips".to_string()))?;
+    let plan = run.trainer.plan();
+    batch.write_to(plan)?;
+    plan.run()?;
+    let times = plan.program().profile()?;
+    let mut kernels: BTreeMap<String, (usize, f64)> = BTreeMap::new();
+    for (index, time) in times.iter().enumerate() {
+        let (label, _) = plan.program().describe(index);
+        let kernel = label.split(" @ ").next().unwrap_or(label).to_string();
+        let entry = kernels.entry(kernel).or_default();
+        entry.0 += 1;
+        entry.1 += time;
+    }
+    let total: f64 = times.iter().sum();
+    let mut kernels: Vec<_> = kernels.into_iter().collect();
+    kernels.sort_by(|a, b| b.1.1.total_cmp(&a.1.1));
+    println!("profile   one step's forward and backward: {:.2} ms on the GPU", total / 1e3);
+    for (kernel, (count, time)) in kernels {
+        println!("          {:9.3} ms {:5.1} %  {count:3} x {kernel}", time / 1e3, 100.0 * time / total.max(1e-9));
+    }
+    let mut slowest: Vec<usize> = (0..times.len()).collect();
+    slowest.sort_by(|a, b| times[*b].total_cmp(&times[*a]));
+    println!("          the slowest dispatches:");
+    for index in slowest.into_iter().take(5) {
+        println!("          {:9.3} ms  {}", times[index] / 1e3, plan.program().describe(index).0);
+    }
+    Ok(())
+}
+
+pub fn ending(outcome: &Outcome) {
+    let why = match outcome.ending {
+        Ending::EarlyStop => "validation stopped improving",
+        _ => "all epochs done",
+    };
+    let best = outcome.best_epoch.map_or(String::new(), |epoch| format!("; best validation in epoch {epoch}"));
+    println!("trained in {:.1} s ({why}{best})", outcome.seconds);
+}
+
+/// The built-in corpus' rule says what nobody can do better than.
+pub fn best_possible(data: &Data) {
+    let Some(builtin) = &data.builtin else { return };
+    let best = &builtin.best_possible;
+    println!("best possible on this corpus, whose rule is known (label noise and irony leave nothing better):");
+    for (name, bound) in
+        [("all", &best.all), ("text alone", &best.text), ("audio alone", &best.audio), ("video alone", &best.video)]
+    {
+        println!("  {name:12} MAE {:.3}, r {:.3}, Acc-2 {:.1} %", bound.mae, bound.r, 100.0 * bound.acc2);
+    }
+}
+
+/// Loss curves, predicted against true, fusion weights, attention of one clip.
+pub fn pictures(out: &Path, run: &Run<'_>, data: &Data, history: &History, scores: &[ClipScore]) -> Result<()> {
+    let column =
+        |value: fn(&limbic::train::history::EpochRow) -> f64| history.rows().iter().map(value).collect::<Vec<f64>>();
+    let train = Series::new("training", &column(|row| row.train_loss));
+    let valid = Series { best: Some(Goal::Lowest), ..Series::new("validation", &column(|row| row.valid_loss)) };
+    let options = CurvesOptions { title: "Loss".into(), y_label: "loss".into(), ..CurvesOptions::default() };
+    curves(out.join("loss.svg"), &[train, valid], &options)?;
+
+    let truth = labels(&data.corpus.test);
+    let predicted: Vec<f32> = scores.iter().map(|clip| clip.score).collect();
+    let options = ScatterOptions { title: "Sentiment of the test clips".into(), ..ScatterOptions::default() };
+    scatter(out.join("predicted.svg"), &truth, &predicted, &options)?;
+
+    let weights: Vec<f32> = scores.iter().flat_map(|clip| clip.fusion_weights.iter().copied()).collect();
+    if !weights.is_empty() {
+        let names: Vec<&str> = run.model.modalities().iter().map(|modality| modality.name.as_str()).collect();
+        let options = FusionOptions { title: "How much each modality counts".into(), ..FusionOptions::default() };
+        fusion_weights(out.join("fusion_weights.svg"), &names, &weights, &options)?;
+    }
+    if let crate::msa::ModelConfig::SequenceLevel(config) = &run.config.model {
+        attention_maps(out, run, &Msa::new(config)?, data)?;
+    }
+    Ok(())
+}
+
+/// The clip whose words and label say most: the longest sentence of the test split.
+fn telling_clip(corpus: &Corpus) -> Option<&Clip> {
+    corpus.test.iter().max_by_key(|clip| clip.text.split_whitespace().count())
+}
+
+/// How long a step of the built-in corpus' sound or picture is.
+fn step_seconds(modality: &str) -> Option<f64> {
+    match modality {
+        "audio" => Some(AUDIO_HOP as f64 / f64::from(SAMPLE_RATE)),
+        "video" => Some(1.0 / FRAME_RATE),
+        _ => None,
+    }
+}
+
+/// Attention from the text to every other modality for one clip, averaged over heads, in the last fusion layer.
+fn attention_maps(out: &Path, run: &Run<'_>, model: &Msa, data: &Data) -> Result<()> {
+    let (corpus, builtin) = (&data.corpus, data.builtin.is_some());
+    let Some(clip) = telling_clip(corpus) else { return Ok(()) };
+    let modalities = &model.config().modalities;
+    let Some((anchor, others)) = modalities.split_first() else { return Ok(()) };
+    let last = model.config().n_layers_fuse.checked_sub(1);
+    let Some(last) = last.filter(|_| !others.is_empty()) else { return Ok(()) };
+    let block = |other: &str| format!("fusion.{}_from_{other}.{last}", anchor.name);
+    let plan = Plan::new(run.trainer.store(), Mode::Forward, |graph: &Graph| {
+        let input = |modality: &limbic::models::msa::ModalityConfig| ModalityInput {
+            features: graph.input(&modality.name, [1, modality.seq_len, modality.dim]),
+            mask: Some(graph.mask_input(&format!("{}_mask", modality.name), [1, modality.seq_len])),
+        };
+        let inputs: Vec<_> = modalities.iter().map(input).collect();
+        let output = model.forward(Context { graph, parameters: model.parameters(), training: false }, &inputs);
+        for other in others {
+            if let Some((name, attended)) = output.attentions.iter().find(|(name, _)| *name == block(&other.name)) {
+                attended.weights().mean_axes(&[1]).named(name);
+            }
+        }
+        Ok(())
+    })?;
+    let batches = Batches::new(corpus, &corpus.test, &wanted(run.model.as_ref()), 1)?;
+    batches.scoring(&[clip]).write_to(&plan)?;
+    plan.run()?;
+    let len = |name: &str, most: usize| {
+        let column = corpus.modalities.iter().position(|modality| modality.name == name);
+        column.and_then(|column| clip.sequences.get(column)).map_or(0, |sequence| sequence.len.min(most))
+    };
+    let queries = len(&anchor.name, anchor.seq_len);
+    let words: Vec<String> = clip.text.split_whitespace().map(str::to_string).collect();
+    // tokens need not be words: where their numbers differ, steps are numbered
+    let label =
+        |index: usize| if words.len() == queries { words[index].clone() } else { format!("step {}", index + 1) };
+    let mut maps = Vec::new();
+    for other in others {
+        let weights = plan.read(&block(&other.name))?;
+        let contexts = len(&other.name, other.seq_len);
+        if queries == 0 || contexts == 0 {
+            continue;
+        }
+        let seconds = builtin.then(|| step_seconds(&other.name)).flatten();
+        let row = |query: usize| weights[query * other.seq_len..][..contexts].to_vec();
+        maps.push(AttentionMap {
+            title: format!("{} to {}", anchor.name, other.name),
+            queries: (0..queries).map(label).collect(),
+            weights: (0..queries).flat_map(row).collect(),
+            context_label: if seconds.is_some() { "time (s)".to_string() } else { format!("{} step", other.name) },
+            context_step: seconds.unwrap_or(1.0),
+            ..AttentionMap::default()
+        });
+    }
+    if maps.is_empty() {
+        return Ok(());
+    }
+    let title = format!("Attention in clip {} (label {:+.1})", clip.id, clip.label);
+    let options = AttentionOptions {
+        title,
+        relative: true,
+        weight_label: "attention (1 = uniform)".to_string(),
+        ..AttentionOptions::default()
+    };
+    attention(out.join("attention.svg"), &maps, &options)
+}
+
+/// The metrics of all models as bars, with what nobody can beat.
+pub fn comparison(out: &Path, rows: &[(String, SentimentMetrics)], data: &Data) -> Result<()> {
+    let names: Vec<&str> = rows.iter().map(|(name, _)| name.as_str()).collect();
+    let values: Vec<f64> = rows.iter().map(|(_, metrics)| metrics.mae).collect();
+    let best = data.builtin.as_ref().map(|builtin| builtin.best_possible.all.mae);
+    let options = BarsOptions {
+        title: "Mean absolute error on the test clips".into(),
+        value_label: "MAE".into(),
+        horizontal: true,
+        reference: best.map(|value| Reference { name: "best possible".to_string(), value }),
+        ..BarsOptions::default()
+    };
+    bars(out.join("models.svg"), &names, &[BarSeries { values, ..BarSeries::default() }], &options)
+}

@@ -1,0 +1,168 @@
+//! What msa_train and msa_predict share: what a checkpoint says of itself, and the data it was made with.
+
+use clap::ValueEnum;
+use limbic::data::builtin::{self, Builtin, BuiltinConfig};
+use limbic::data::{Corpus, load_corpus};
+use limbic::models::msa::{
+    BaselineConfig, BatchShape, ModalityConfig, Msa, MsaBaseline, MsaConfig, RegressionLoss, SentimentModel,
+};
+use limbic::{Error, Result};
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+
+/// A checkpoint's `config.json`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RunConfig {
+    /// Changes when the meaning of a field does.
+    pub version: u32,
+    pub model: ModelConfig,
+    pub data: DataSource,
+    pub training: TrainingConfig,
+}
+
+pub const VERSION: u32 = 1;
+
+/// Which model, and its sizes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum ModelConfig {
+    SequenceLevel(MsaConfig),
+    Baseline(BaselineConfig),
+}
+
+impl ModelConfig {
+    pub fn build(&self) -> Result<Box<dyn SentimentModel>> {
+        Ok(match self {
+            ModelConfig::SequenceLevel(config) => Box::new(Msa::new(config)?),
+            ModelConfig::Baseline(config) => Box::new(MsaBaseline::new(config)?),
+        })
+    }
+}
+
+/// Where the clips come from.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DataSource {
+    /// The corpus that is made at run time from this seed.
+    Builtin { seed: u64 },
+    /// An MMSA file, or a folder that the built-in corpus was exported to.
+    File(PathBuf),
+}
+
+/// How it was trained.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TrainingConfig {
+    pub batch_size: usize,
+    pub accumulation: u32,
+    pub learning_rate: f64,
+    pub weight_decay: f32,
+    pub clip_norm: f32,
+    pub loss: RegressionLoss,
+    pub schedule: ScheduleKind,
+    pub warmup_epochs: u64,
+    pub epochs: u64,
+    pub patience: u32,
+    pub seed: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub enum ScheduleKind {
+    Constant,
+    Step,
+    Cosine,
+    Plateau,
+}
+
+/// The clips, and for the built-in corpus what is known of its rule.
+pub struct Data {
+    pub corpus: Corpus,
+    // msa_predict asks for the clips only
+    #[allow(dead_code)]
+    pub builtin: Option<Builtin>,
+}
+
+impl DataSource {
+    pub fn load(&self) -> Result<Data> {
+        match self {
+            DataSource::Builtin { seed } => {
+                let builtin = builtin::generate(BuiltinConfig { seed: *seed, ..BuiltinConfig::default() })?;
+                Ok(Data { corpus: builtin.corpus.clone(), builtin: Some(builtin) })
+            }
+            DataSource::File(path) if path.join("clips.csv").is_file() => {
+                Ok(Data { corpus: builtin::read_export(path)?, builtin: None })
+            }
+            DataSource::File(path) => Ok(Data { corpus: load_corpus(path)?, builtin: None }),
+        }
+    }
+}
+
+/// The fixed shape of a run's batches.
+pub fn batch_shape(model: &dyn SentimentModel, batch_size: usize) -> BatchShape {
+    BatchShape::full(batch_size, model.modalities())
+}
+
+/// A model's modalities as the batcher wants them.
+pub fn wanted(model: &dyn SentimentModel) -> Vec<(String, usize)> {
+    model.modalities().iter().map(|modality| (modality.name.clone(), modality.seq_len)).collect()
+}
+
+/// Checks that `corpus` has what `model` takes: each modality by name, with as many features.
+pub fn check_fit(model: &dyn SentimentModel, corpus: &Corpus) -> Result<()> {
+    let there = |wanted: &ModalityConfig| {
+        corpus.modalities.iter().any(|modality| modality.name == wanted.name && modality.dim == wanted.dim)
+    };
+    if model.modalities().iter().all(there) {
+        return Ok(());
+    }
+    let list = |parts: Vec<String>| parts.join(", ");
+    Err(Error::Config(format!(
+        "the data does not fit the model: the model takes {}, but {} has {}",
+        list(
+            model
+                .modalities()
+                .iter()
+                .map(|modality| format!("{} of {} features", modality.name, modality.dim))
+                .collect()
+        ),
+        corpus.name,
+        list(corpus.modalities.iter().map(|modality| format!("{} of {}", modality.name, modality.dim)).collect()),
+    )))
+}
+
+/// Reads a checkpoint's configuration and checks its version.
+pub fn read_config(checkpoint: &limbic::train::checkpoint::Checkpoint) -> Result<RunConfig> {
+    if !checkpoint.config_path().is_file() {
+        let message = "is not there: this is no directory that msa_train wrote (its --out)";
+        return Err(Error::io(checkpoint.config_path(), message));
+    }
+    // the version first: what another one holds may not be readable here
+    let version = checkpoint.load_config::<Version>()?.version;
+    if version != VERSION {
+        let message =
+            format!("is {version}, this program reads {VERSION}: train again, or use the program that wrote it");
+        return Err(Error::format(checkpoint.config_path(), "version", message));
+    }
+    checkpoint.load_config()
+}
+
+#[derive(Deserialize)]
+struct Version {
+    version: u32,
+}
+
+/// Prints an error with its cause and leaves with 1.
+pub fn exit_on_error(result: Result<()>) -> std::process::ExitCode {
+    match result {
+        Ok(()) => std::process::ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            std::process::ExitCode::FAILURE
+        }
+    }
+}
+
+/// A path as people should see it.
+pub fn shown(path: &Path) -> String {
+    path.display().to_string()
+}

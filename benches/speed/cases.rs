@@ -1,0 +1,170 @@
+//! Which ops at which sizes, and the least work of each. Rows that other libraries' programs have too bear their names.
+
+use crate::row::Work;
+use limbic::graph::{DType, Graph, Shape, Var};
+use limbic::ops::attention::{AttentionMasks, AttentionOptions, Projections, attention};
+
+/// Where a case gets its inputs; their gradients are wanted in the rows that go backward.
+#[derive(Clone, Copy)]
+pub struct Inputs<'g> {
+    pub graph: &'g Graph,
+    pub backward: bool,
+}
+
+impl<'g> Inputs<'g> {
+    fn float(self, name: &str, shape: impl Into<Shape>) -> Var<'g> {
+        if self.backward { self.graph.input_with_grad(name, shape) } else { self.graph.input(name, shape) }
+    }
+
+    /// A key padding mask.
+    fn mask(self, shape: impl Into<Shape>) -> Var<'g> {
+        self.graph.mask_input("mask", shape)
+    }
+
+    /// Numbers below `below`, which the input is named after.
+    fn ids(self, below: usize, shape: impl Into<Shape>) -> Var<'g> {
+        self.graph.typed_input(&below.to_string(), shape, DType::U32)
+    }
+}
+
+/// An op at one size, with its least work forward, and forward and backward together.
+pub struct Case {
+    pub name: String,
+    pub forward: Option<Work>,
+    pub both: Option<Work>,
+    pub build: Box<dyn for<'g> Fn(Inputs<'g>) -> Var<'g>>,
+}
+
+impl Case {
+    fn new(name: impl Into<String>, build: impl for<'g> Fn(Inputs<'g>) -> Var<'g> + 'static) -> Self {
+        Case { name: name.into(), forward: None, both: None, build: Box::new(build) }
+    }
+
+    /// One row, of the op forward, under the bare name.
+    fn forward(self, work: Work) -> Self {
+        Case { forward: Some(work), ..self }
+    }
+
+    /// Two rows: `_fwd` and `_fwdbwd`.
+    fn trained(self, forward: Work, both: Work) -> Self {
+        Case { forward: Some(forward), both: Some(both), ..self }
+    }
+}
+
+/// All of them, in the table's order.
+pub fn cases() -> Vec<Case> {
+    [products(), attentions(), norms(), activations(), pooling_and_losses(), moves()].into_iter().flatten().collect()
+}
+
+/// Bytes of `count` floats.
+fn floats(count: usize) -> f64 {
+    4.0 * count as f64
+}
+
+fn products() -> Vec<Case> {
+    type Product = for<'g> fn(Var<'g>, Var<'g>) -> Var<'g>;
+    let layouts: [(&str, Product); 3] =
+        [("", |a, b| a.matmul(b)), ("nt_", |a, b| a.matmul_nt(b)), ("tn_", |a, b| a.matmul_tn(b))];
+    let mut cases = Vec::new();
+    for n in [512usize, 1024, 2048] {
+        let work = Work { flops: 2.0 * (n as f64).powi(3), bytes: floats(3 * n * n) };
+        for (layout, product) in layouts {
+            let build =
+                Case::new(format!("matmul_{layout}{n}"), move |x| product(x.float("a", [n, n]), x.float("b", [n, n])));
+            cases.push(build.forward(work));
+        }
+    }
+    let batched = Case::new("bmm_32x64x64x64", |x| x.float("a", [32, 64, 64]).matmul(x.float("b", [32, 64, 64])));
+    let work = Work { flops: 2.0 * 32.0 * 64f64.powi(3), bytes: floats(3 * 32 * 64 * 64) };
+    cases.push(batched.forward(work));
+    // the first half of a feed-forward layer, with bias and activation in the product's epilogue
+    let (rows, inner, outer) = (2048, 256, 512);
+    let linear = Case::new("linear_gelu_2048x256x512", move |x| {
+        let weight = x.float("weight", [outer, inner]);
+        (x.float("x", [rows, inner]).matmul_nt(weight) + x.float("bias", [outer])).gelu()
+    });
+    let (values, sums) = (rows * inner + outer * inner + rows * outer, 2.0 * (rows * inner * outer) as f64);
+    let forward = Work { flops: sums, bytes: floats(values) };
+    cases.push(linear.trained(forward, forward.times(3.0)));
+    cases
+}
+
+fn attentions() -> Vec<Case> {
+    let case = |(batch, heads, seq_len, head_dim): (usize, usize, usize, usize)| {
+        let name = format!("attn_b{batch}h{heads}s{seq_len}d{head_dim}");
+        let shape = [batch, seq_len, heads * head_dim];
+        let case = Case::new(name, move |x| {
+            let [query, key, value] = ["query", "key", "value"].map(|name| x.float(name, shape));
+            let masks = AttentionMasks { key: Some(x.mask([batch, seq_len])), ..AttentionMasks::default() };
+            let options = AttentionOptions { heads, scale: None, dropout: 0.0 };
+            attention(Projections::Separate { query, key, value }, masks, options).output
+        });
+        // two products forward and four backward; what recomputing the scores costs is not counted, nor is padding subtracted
+        let flops = 4.0 * (batch * heads * seq_len * seq_len * head_dim) as f64;
+        let values = batch * seq_len * heads * head_dim;
+        let forward = Work { flops, bytes: floats(4 * values) };
+        case.trained(forward, Work { flops: 3.0 * flops, bytes: floats(12 * values) })
+    };
+    [(32, 4, 64, 64), (4, 8, 512, 64)].map(case).into()
+}
+
+fn norms() -> Vec<Case> {
+    let case = |(rows, columns): (usize, usize)| {
+        let case = Case::new(format!("layernorm_{rows}x{columns}"), move |x| {
+            let (weight, bias) = (x.float("weight", [columns]), x.float("bias", [columns]));
+            x.float("x", [rows, columns]).layer_norm(Some(weight), Some(bias), 1e-5)
+        });
+        let values = rows * columns;
+        case.trained(Work::bytes(floats(2 * values)), Work::bytes(floats(5 * values)))
+    };
+    [(2048, 256), (8192, 1024)].map(case).into()
+}
+
+fn activations() -> Vec<Case> {
+    let values = 1 << 22;
+    let gelu = Case::new("gelu_4M", move |x| x.float("x", [values]).gelu());
+    let dropout = Case::new("dropout_4M", move |x| x.float("x", [values]).dropout(0.1));
+    let add = Case::new("add_bias_2048x2048", |x| x.float("x", [2048, 2048]) + x.float("bias", [2048]));
+    vec![
+        gelu.trained(Work::bytes(floats(2 * values)), Work::bytes(floats(5 * values))),
+        dropout.trained(Work::bytes(floats(2 * values)), Work::bytes(floats(4 * values))),
+        add.forward(Work::bytes(floats(2 * values))),
+    ]
+}
+
+fn pooling_and_losses() -> Vec<Case> {
+    let values = 32 * 64 * 256;
+    let pool = Case::new("maskmeanpool_32x64x256", |x| x.float("x", [32, 64, 256]).masked_mean(x.mask([32, 64])));
+    let (rows, classes) = (2048, 512);
+    let logits = rows * classes;
+    let softmax = Case::new("softmax_2048x512", move |x| x.float("x", [rows, classes]).softmax(1));
+    let entropy = Case::new("cross_entropy_2048x512", move |x| {
+        x.float("x", [rows, classes]).cross_entropy(x.ids(classes, [rows]), None, 0.0)
+    });
+    let columns = Case::new("column_sums_8192x1024", |x| x.float("x", [8192, 1024]).sum_axes(&[0]));
+    let all = Case::new("sum_8M", |x| x.float("x", [8192, 1024]).sum());
+    vec![
+        pool.trained(Work::bytes(floats(values)), Work::bytes(floats(2 * values))),
+        softmax.trained(Work::bytes(floats(2 * logits)), Work::bytes(floats(5 * logits))),
+        entropy.trained(Work::bytes(floats(logits)), Work::bytes(floats(3 * logits))),
+        columns.forward(Work::bytes(floats(8192 * 1024))),
+        all.forward(Work::bytes(floats(8192 * 1024))),
+    ]
+}
+
+fn moves() -> Vec<Case> {
+    let (rows, dim, ids) = (8192, 256, 2048);
+    let embedding =
+        Case::new("embedding_8192x256_2048", move |x| x.float("table", [rows, dim]).embedding(x.ids(rows, [32, 64])));
+    let concat = Case::new("concat_3x32x64x256", |x| {
+        let parts = ["a", "b", "c"].map(|name| x.float(name, [32, 64, 256]));
+        x.graph.concat(&parts, 1)
+    });
+    let transpose = Case::new("transpose_2048x2048", |x| x.float("x", [2048, 2048]).transpose(0, 1));
+    vec![
+        // backward writes a whole table of gradients
+        embedding.trained(Work::bytes(floats(2 * ids * dim)), Work::bytes(floats(3 * ids * dim + rows * dim))),
+        concat.forward(Work::bytes(floats(2 * 3 * 32 * 64 * 256))),
+        transpose.forward(Work::bytes(floats(2 << 22))),
+    ]
+}

@@ -67,6 +67,10 @@ fn describe(summary: &AdapterSummary) -> String {
         ("usable", summary.unusable.clone().map_or("yes".to_string(), |why| format!("no: {why}"))),
         ("kernels", family(can).to_string()),
         ("subgroups", subgroups),
+        (
+            "operands",
+            if can.texture_reads.is_some() { "read through textures" } else { "read from buffers" }.to_string(),
+        ),
         ("f16", yes(can.f16, "16-bit floats are stored packed in 32-bit words")),
         ("timestamps", yes(can.timestamps, "no profile per kernel")),
         ("largest tensor", bytes(limits.max_storage_buffer_binding_size.min(limits.max_buffer_size))),

@@ -7,7 +7,7 @@ struct Dims { quads: u32, first: u32 }
 
 @group(0) @binding(0) var<storage, read> gradients: array<vec4<f32>>;
 @group(0) @binding(1) var<storage, read_write> sum: array<vec4<f32>>;
-@group(0) @binding(2) var<storage, read> loss: array<f32>;
+@group(0) @binding(2) var<storage, read> loss: array<f32>; // @buffer
 @group(0) @binding(3) var<uniform> dims: Dims;
 
 // Bits, not comparisons: compilers may assume that no NaN occurs.

@@ -11,7 +11,7 @@ alias Element = f32;
 
 struct Dims { len: u32, columns: u32, rows: u32 }
 
-@group(0) @binding(0) var<storage, read> table: array<Element>;
+@group(0) @binding(0) var<storage, read> table: array<Element>; // @buffer
 @group(0) @binding(1) var<storage, read> ids: array<u32>;
 @group(0) @binding(2) var<storage, read_write> out: array<Element>;
 @group(0) @binding(3) var<uniform> dims: Dims;

@@ -4,7 +4,7 @@
 
 struct Dims { len: u32, inner: u32, count: u32, n: u32 }
 
-@group(0) @binding(0) var<storage, read> x: array<u32>;
+@group(0) @binding(0) var<storage, read> x: array<u32>; // @buffer
 @group(0) @binding(1) var<storage, read> index: array<u32>;
 @group(0) @binding(2) var<storage, read_write> out: array<u32>;
 @group(0) @binding(3) var<uniform> dims: Dims;

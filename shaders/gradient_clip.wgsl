@@ -8,12 +8,12 @@
 
 struct Dims { variables: u32, clipping: u32, limit: f32, gradient_scale: f32 }
 
-@group(0) @binding(0) var<storage, read> partials: array<f32>;
-@group(0) @binding(1) var<storage, read> variables: array<vec2<u32>>;
+@group(0) @binding(0) var<storage, read> partials: array<f32>; // @buffer
+@group(0) @binding(1) var<storage, read> variables: array<vec2<u32>>; // @buffer
 @group(0) @binding(2) var<storage, read_write> squares: array<f32>;
 @group(0) @binding(3) var<storage, read_write> status: array<f32>;
 @group(0) @binding(4) var<storage, read_write> factors: array<f32>;
-@group(0) @binding(5) var<storage, read> loss: array<f32>;
+@group(0) @binding(5) var<storage, read> loss: array<f32>; // @buffer
 @group(0) @binding(6) var<uniform> dims: Dims;
 
 var<workgroup> sums: array<f32, 256>;

@@ -7,7 +7,7 @@
 struct Dims { blocks: u32, first_block: u32, gradient_scale: f32 }
 
 @group(0) @binding(0) var<storage, read> gradients: array<vec4<f32>>;
-@group(0) @binding(1) var<storage, read> blocks: array<vec4<u32>>;
+@group(0) @binding(1) var<storage, read> blocks: array<vec4<u32>>; // @buffer
 @group(0) @binding(2) var<storage, read_write> partials: array<f32>;
 @group(0) @binding(3) var<uniform> dims: Dims;
 

@@ -14,10 +14,10 @@ struct Dims { blocks: u32, rule: u32, nesterov: u32 }
 @group(0) @binding(1) var<storage, read> gradients: array<vec4<f32>>;
 @group(0) @binding(2) var<storage, read_write> first: array<vec4<f32>>;
 @group(0) @binding(3) var<storage, read_write> second: array<vec4<f32>>;
-@group(0) @binding(4) var<storage, read> blocks: array<vec4<u32>>;
-@group(0) @binding(5) var<storage, read> groups_of: array<vec4<f32>>;
-@group(0) @binding(6) var<storage, read> factors: array<f32>;
-@group(0) @binding(7) var<storage, read> status: array<f32>;
+@group(0) @binding(4) var<storage, read> blocks: array<vec4<u32>>; // @buffer
+@group(0) @binding(5) var<storage, read> groups_of: array<vec4<f32>>; // @buffer
+@group(0) @binding(6) var<storage, read> factors: array<f32>; // @buffer
+@group(0) @binding(7) var<storage, read> status: array<f32>; // @buffer
 @group(0) @binding(8) var<uniform> dims: Dims;
 
 @compute @workgroup_size(64)

@@ -1,5 +1,6 @@
 //! Which adapter, and what it can do.
 
+use super::textures::TextureReads;
 use crate::error::{Error, Result};
 
 /// Features that limbic uses where they are there. An app that makes its own device may pass
@@ -39,6 +40,8 @@ pub struct Capabilities {
     pub f16: bool,
     /// Timestamp queries between dispatches.
     pub timestamps: bool,
+    /// Operands are read through textures, where that is faster than through storage buffers.
+    pub texture_reads: Option<TextureReads>,
     /// The limits that it was opened with.
     pub limits: wgpu::Limits,
 }
@@ -60,6 +63,7 @@ impl Capabilities {
             f16: features.contains(wgpu::Features::SHADER_F16),
             timestamps: features
                 .contains(wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::TIMESTAMP_QUERY_INSIDE_PASSES),
+            texture_reads: TextureReads::within(&limits).filter(|_| TextureReads::are_faster_on(info)),
             limits,
         }
     }

@@ -1,6 +1,6 @@
 //! Kernels: a shader with its constants, compiled; its bindings are read off the module, never typed twice.
 
-use super::{Gpu, hide_uniforms, preprocess};
+use super::{FORMAT, Gpu, hide_uniforms, preprocess};
 use crate::error::{Error, Result};
 use crate::shaders;
 
@@ -55,6 +55,8 @@ pub struct Field {
 pub enum BindingKind {
     /// A storage buffer, an array.
     Storage { read_only: bool },
+    /// A texture that holds a copy of an array.
+    Texture,
     /// A uniform block of scalars.
     Uniform { fields: Vec<Field> },
 }
@@ -119,6 +121,7 @@ pub fn reflect(wgsl: &str) -> Result<(naga::Module, Reflection), String> {
                 BindingKind::Storage { read_only: !access.contains(naga::StorageAccess::STORE) }
             }
             naga::AddressSpace::Uniform => BindingKind::Uniform { fields: fields(&module, inner) },
+            naga::AddressSpace::Handle => BindingKind::Texture,
             naga::AddressSpace::WorkGroup => {
                 reflection.workgroup_bytes += layouter[global.ty].size;
                 continue;
@@ -164,6 +167,7 @@ impl Kernel {
         let fault = |message: String| Error::Shader { shader: key.to_string(), message };
         let wgsl = key.wgsl()?;
         let wgsl = if gpu.info().device_type == wgpu::DeviceType::Cpu { hide_uniforms(&wgsl) } else { wgsl };
+        let wgsl = gpu.capabilities().texture_reads.map_or(wgsl.clone(), |reads| reads.rewrite(&wgsl));
         let (_, reflection) = reflect(&wgsl).map_err(fault)?;
         let entries: Vec<wgpu::BindGroupLayoutEntry> = reflection.bindings.iter().map(layout_entry).collect();
         let (pipeline, layout) = gpu.guarded(&format!("compiling the kernel {key}"), || {
@@ -208,18 +212,19 @@ fn shader_module(gpu: &Gpu, key: &KernelKey, wgsl: &str) -> wgpu::ShaderModule {
 }
 
 fn layout_entry(binding: &Binding) -> wgpu::BindGroupLayoutEntry {
-    let ty = match &binding.kind {
-        BindingKind::Storage { read_only } => wgpu::BufferBindingType::Storage { read_only: *read_only },
-        BindingKind::Uniform { .. } => wgpu::BufferBindingType::Uniform,
+    let buffer = |ty| wgpu::BindingType::Buffer {
+        ty,
+        has_dynamic_offset: false,
+        min_binding_size: std::num::NonZeroU64::new(binding.size),
     };
-    wgpu::BindGroupLayoutEntry {
-        binding: binding.index,
-        visibility: wgpu::ShaderStages::COMPUTE,
-        ty: wgpu::BindingType::Buffer {
-            ty,
-            has_dynamic_offset: false,
-            min_binding_size: std::num::NonZeroU64::new(binding.size),
+    let ty = match &binding.kind {
+        BindingKind::Storage { read_only } => buffer(wgpu::BufferBindingType::Storage { read_only: *read_only }),
+        BindingKind::Uniform { .. } => buffer(wgpu::BufferBindingType::Uniform),
+        BindingKind::Texture => wgpu::BindingType::StorageTexture {
+            access: wgpu::StorageTextureAccess::ReadOnly,
+            format: FORMAT,
+            view_dimension: wgpu::TextureViewDimension::D2,
         },
-        count: None,
-    }
+    };
+    wgpu::BindGroupLayoutEntry { binding: binding.index, visibility: wgpu::ShaderStages::COMPUTE, ty, count: None }
 }

@@ -5,11 +5,14 @@ mod buffer;
 mod faults;
 mod kernel;
 mod preprocess;
+mod textures;
 
 pub use adapter::{AdapterSummary, Capabilities, adapters, optional_features, required_limits};
 pub use buffer::Readback;
 pub use kernel::{Binding, BindingKind, Field, Kernel, KernelKey, Reflection, reflect};
 pub use preprocess::{hide_uniforms, preprocess};
+pub use textures::TextureReads;
+pub(crate) use textures::{FORMAT, TEXEL, extent};
 
 use crate::error::{Error, Result};
 use std::collections::HashMap;
@@ -28,6 +31,9 @@ pub struct GpuOptions {
     /// Choose kernels as for this kind of adapter, whatever it is; `LIMBIC_KERNELS_FOR=discrete` (or `integrated`, `software`) says
     /// the same. For tests: each choice runs on any adapter, only slower.
     pub kernels_for: Option<wgpu::DeviceType>,
+    /// Whether kernels read through textures (see [`TextureReads`]); `LIMBIC_TEXTURE_READS=1` or `0` says the same. Default: where
+    /// that is faster.
+    pub texture_reads: Option<bool>,
     /// The most bytes of GPU memory a plan may ask for. Default: no limit of our own.
     pub memory_budget: Option<u64>,
 }
@@ -99,19 +105,23 @@ impl Gpu {
     fn build(device: wgpu::Device, queue: wgpu::Queue, info: wgpu::AdapterInfo, options: &GpuOptions) -> Result<Self> {
         let kind = options.kernels_for.or_else(adapter::kind_from_environment);
         let kind = kind.unwrap_or(info.device_type);
-        let capabilities = Capabilities::of(kind, &info, device.features(), device.limits());
+        let mut capabilities = Capabilities::of(kind, &info, device.features(), device.limits());
+        let from_environment = |name: &str| std::env::var(name).ok().map(|value| value != "0");
+        if let Some(wanted) = options.texture_reads.or_else(|| from_environment("LIMBIC_TEXTURE_READS")) {
+            capabilities.texture_reads = TextureReads::within(&capabilities.limits).filter(|_| wanted);
+        }
         if let Some(why) = capabilities.shortfall() {
             return Err(Error::Unsupported { adapter: info.name, why });
         }
         let probe = Mutex::new(faults::Probe::new(&device));
-        let from_environment = || std::env::var("LIMBIC_SHADER_CHECKS").is_ok_and(|value| value != "0");
+        let checked = options.checked.or_else(|| from_environment("LIMBIC_SHADER_CHECKS"));
         let gpu = Gpu {
             shared: Arc::new(Shared {
                 device,
                 queue,
                 info,
                 capabilities,
-                checked: options.checked.unwrap_or_else(from_environment),
+                checked: checked.unwrap_or(false),
                 memory_budget: options.memory_budget,
                 kernels: Mutex::default(),
                 fault: Arc::default(),

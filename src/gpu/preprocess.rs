@@ -171,7 +171,7 @@ fn loop_bounds(head: &str, values: &BTreeMap<String, u32>) -> Result<(String, u3
     Ok((name.to_string(), evaluate(first, values)?, evaluate(end, values)?))
 }
 
-fn is_word(byte: u8) -> bool {
+pub(super) fn is_word(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || byte == b'_'
 }
 

@@ -10,6 +10,7 @@ mod program;
 mod rewrite;
 mod schedule;
 mod store;
+mod texture_plan;
 
 pub use autodiff::{Differentiated, differentiate};
 pub use batch::{Batch, Values};
@@ -17,6 +18,7 @@ pub use lower::{Dispatch, Lower, Operand, Scalar};
 pub use memory::{Life, Slots, assign};
 pub use program::{Location, Program};
 pub use store::{Chunk, ParameterStore, Place};
+pub use texture_plan::{TexturePlan, TextureRead};
 
 use crate::error::{Error, Result};
 use crate::gpu::{Gpu, Readback};
@@ -44,6 +46,8 @@ pub struct MemoryReport {
     pub activations: u64,
     /// What the activations could not be less than: the most bytes alive at once.
     pub activations_lower_bound: u64,
+    /// Textures that operands are copied into, where kernels read through those.
+    pub textures: u64,
     /// Values of the store's parameters; plans over one store share them.
     pub parameters: u64,
     /// Gradients of those that the plan trains, shared likewise.
@@ -53,7 +57,7 @@ pub struct MemoryReport {
 impl MemoryReport {
     /// All of it.
     pub fn total(&self) -> u64 {
-        self.inputs + self.activations + self.parameters + self.parameter_gradients
+        self.inputs + self.activations + self.textures + self.parameters + self.parameter_gradients
     }
 }
 

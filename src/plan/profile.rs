@@ -6,11 +6,12 @@ use crate::gpu::Gpu;
 /// Timestamps that one query set may hold: WebGPU's limit is 4096.
 const BATCH: usize = 2048;
 
-/// Runs `count` dispatches, each between two timestamps; microseconds each.
+/// Runs `count` dispatches, each between two timestamps; microseconds each. `record` records a range of them, and writes timestamp 0
+/// before the first, n after the n-th.
 pub(super) fn profile(
     gpu: &Gpu,
     count: usize,
-    dispatch: impl Fn(&mut wgpu::ComputePass<'_>, usize),
+    record: impl Fn(&mut wgpu::CommandEncoder, std::ops::Range<usize>, &wgpu::QuerySet),
 ) -> Result<Vec<f64>> {
     if !gpu.capabilities().timestamps {
         let why = "it has no timestamp queries between dispatches, so there is no profile".to_string();
@@ -34,14 +35,7 @@ pub(super) fn profile(
                 mapped_at_creation: false,
             });
             let mut encoder = gpu.device().create_command_encoder(&Default::default());
-            {
-                let mut pass = encoder.begin_compute_pass(&Default::default());
-                pass.write_timestamp(&queries, 0);
-                for index in 0..number {
-                    dispatch(&mut pass, first + index);
-                    pass.write_timestamp(&queries, index as u32 + 1);
-                }
-            }
+            record(&mut encoder, first..first + number, &queries);
             encoder.resolve_query_set(&queries, 0..number as u32 + 1, &buffer, 0);
             gpu.queue().submit([encoder.finish()]);
             buffer

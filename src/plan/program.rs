@@ -1,25 +1,41 @@
 //! A list of dispatches with their pipelines, bind groups and uniforms ready, replayed by re-encoding.
 
 use super::lower::{Dispatch, Operand, Scalar, fold};
+use super::texture_plan::{TexturePlan, TextureRead};
 use crate::error::{Error, Result};
-use crate::gpu::{BindingKind, Gpu, Kernel, KernelKey};
+use crate::gpu::{BindingKind, FORMAT, Gpu, Kernel, KernelKey, TEXEL, extent};
 use std::sync::Arc;
 
 /// Uniform blocks start at multiples of this: the portable offset alignment.
 const UNIFORM_ALIGN: u64 = 256;
 
-/// Where an operand's bytes are.
-#[derive(Debug, Clone)]
-pub struct Location {
+/// Where an operand's bytes are; on paper `B` is what stands for a buffer that is yet to be made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Location<B = wgpu::Buffer> {
     /// The buffer, which others may share.
-    pub buffer: wgpu::Buffer,
+    pub buffer: B,
     /// First byte.
     pub offset: u64,
     /// Bytes, padded to a multiple of 16.
     pub size: u64,
 }
 
+impl<B: PartialEq> Location<B> {
+    /// Whether some bytes are in both.
+    pub fn overlaps(&self, other: &Self) -> bool {
+        self.buffer == other.buffer && self.offset < other.offset + other.size && other.offset < self.offset + self.size
+    }
+}
+
+/// An operand on its way into the texture that a kernel reads it through.
+struct Copy {
+    from: Location,
+    to: wgpu::Texture,
+}
+
 struct Step {
+    /// For its textures and those of dispatches after it.
+    copies: Vec<Copy>,
     kernel: Arc<Kernel>,
     bind_group: wgpu::BindGroup,
     groups: [u32; 3],
@@ -35,11 +51,12 @@ pub struct Program {
 }
 
 impl Program {
-    /// Compiles the kernels that `dispatches` need (in parallel) and makes their bind groups. `locate` says where tensors and
-    /// workspaces are; `step` is the uniform block that changes every step.
+    /// Compiles the kernels that `dispatches` need (in parallel) and makes their bind groups. `textures` was planned for the same
+    /// dispatches; `locate` says where tensors and workspaces are; `step` is the uniform block that changes every step.
     pub fn new(
         gpu: &Gpu,
         dispatches: &[Dispatch],
+        textures: &TexturePlan,
         locate: &dyn Fn(&Operand) -> Option<Location>,
         step: &wgpu::Buffer,
     ) -> Result<Self> {
@@ -59,12 +76,27 @@ impl Program {
             });
             gpu.queue().write_buffer(&uniforms, 0, &bytes);
             let unused = gpu.storage("unused", UNIFORM_ALIGN);
-            let binder = Binder { gpu, locate, step, uniforms: &uniforms, unused: &unused };
+            let textures_of: Vec<wgpu::Texture> = textures.bytes.iter().map(|bytes| texture(gpu, *bytes)).collect();
+            let binder = Binder {
+                gpu,
+                locate,
+                step,
+                uniforms: &uniforms,
+                unused: &unused,
+                views: textures_of.iter().map(|texture| texture.create_view(&Default::default())).collect(),
+                unused_view: texture(gpu, TEXEL).create_view(&Default::default()),
+            };
             let mut steps = Vec::with_capacity(dispatches.len());
-            for (index, (dispatch, kernel)) in dispatches.iter().zip(kernels).enumerate() {
-                let bind_group = binder.bind(index, dispatch, &kernel)?;
+            for (index, ((dispatch, kernel), reads)) in dispatches.iter().zip(kernels).zip(&textures.reads).enumerate()
+            {
+                let bind_group = binder.bind(index, dispatch, &kernel, reads)?;
                 let (groups, label) = (fold(dispatch.groups), dispatch.label.clone());
-                steps.push(Step { kernel, bind_group, groups, label, node: dispatch.node });
+                steps.push(Step { copies: Vec::new(), kernel, bind_group, groups, label, node: dispatch.node });
+                for read in reads {
+                    let Some(step) = read.filled_before.and_then(|before| steps.get_mut(before)) else { continue };
+                    let from = binder.location(dispatch, &read.binding)?;
+                    step.copies.push(Copy { from, to: textures_of[read.texture].clone() });
+                }
             }
             Ok(Program { gpu: gpu.clone(), steps, _uniforms: uniforms.clone() })
         })?
@@ -90,23 +122,46 @@ impl Program {
         self.steps.iter().map(|step| &step.kernel.key)
     }
 
-    /// Records all dispatches in one compute pass.
+    /// Records all dispatches.
     pub fn encode(&self, encoder: &mut wgpu::CommandEncoder) {
         self.encode_range(encoder, 0..self.steps.len());
     }
 
-    /// Records some of the dispatches, for work that is spread over frames or diagnosed step by step.
+    /// Records some of the dispatches, for work that is spread over frames or diagnosed step by step. Parts must run in order:
+    /// a later one may read what an earlier one left.
     pub fn encode_range(&self, encoder: &mut wgpu::CommandEncoder, range: std::ops::Range<usize>) {
-        let Some(steps) = self.steps.get(range) else { return };
-        let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
-        let mut current: Option<&wgpu::ComputePipeline> = None;
-        for step in steps {
-            if current != Some(&step.kernel.pipeline) {
-                pass.set_pipeline(&step.kernel.pipeline);
-                current = Some(&step.kernel.pipeline);
+        self.record(encoder, range, |_, _| {});
+    }
+
+    /// Records dispatches, in one compute pass as long as nothing is to be copied; calls `mark` before the first, and after each
+    /// with the number of those done.
+    fn record(
+        &self,
+        encoder: &mut wgpu::CommandEncoder,
+        range: std::ops::Range<usize>,
+        mark: impl Fn(&mut wgpu::ComputePass<'_>, usize),
+    ) {
+        let Some(mut rest) = self.steps.get(range) else { return };
+        let mut done = 0;
+        while let Some((first, others)) = rest.split_first() {
+            first.copies.iter().for_each(|copy| copy.record(encoder));
+            let (steps, later) = rest.split_at(1 + others.iter().take_while(|step| step.copies.is_empty()).count());
+            let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
+            if done == 0 {
+                mark(&mut pass, 0);
             }
-            pass.set_bind_group(0, &step.bind_group, &[]);
-            pass.dispatch_workgroups(step.groups[0], step.groups[1], step.groups[2]);
+            let mut current: Option<&wgpu::ComputePipeline> = None;
+            for step in steps {
+                if current != Some(&step.kernel.pipeline) {
+                    pass.set_pipeline(&step.kernel.pipeline);
+                    current = Some(&step.kernel.pipeline);
+                }
+                pass.set_bind_group(0, &step.bind_group, &[]);
+                pass.dispatch_workgroups(step.groups[0], step.groups[1], step.groups[2]);
+                done += 1;
+                mark(&mut pass, done);
+            }
+            rest = later;
         }
     }
 
@@ -115,13 +170,52 @@ impl Program {
     /// # Errors
     /// [`Error::Unsupported`] where the adapter has no timestamps between dispatches.
     pub fn profile(&self) -> Result<Vec<f64>> {
-        super::profile::profile(&self.gpu, self.steps.len(), |pass, index| {
-            let step = &self.steps[index];
-            pass.set_pipeline(&step.kernel.pipeline);
-            pass.set_bind_group(0, &step.bind_group, &[]);
-            pass.dispatch_workgroups(step.groups[0], step.groups[1], step.groups[2]);
+        super::profile::profile(&self.gpu, self.steps.len(), |encoder, range, queries| {
+            self.record(encoder, range, |pass, done| pass.write_timestamp(queries, done as u32));
         })
     }
+}
+
+impl Copy {
+    fn record(&self, encoder: &mut wgpu::CommandEncoder) {
+        let row = u64::from(self.to.width());
+        let texels = self.from.size / TEXEL;
+        let (rows, rest) = (texels / row, texels % row);
+        let mut part = |y: u64, width: u64, height: u64| {
+            let layout = wgpu::TexelCopyBufferLayout {
+                offset: self.from.offset + y * row * TEXEL,
+                bytes_per_row: (height > 1).then_some((row * TEXEL) as u32),
+                rows_per_image: None,
+            };
+            let origin = wgpu::Origin3d { x: 0, y: y as u32, z: 0 };
+            encoder.copy_buffer_to_texture(
+                wgpu::TexelCopyBufferInfo { buffer: &self.from.buffer, layout },
+                wgpu::TexelCopyTextureInfo { origin, ..self.to.as_image_copy() },
+                wgpu::Extent3d { width: width as u32, height: height as u32, depth_or_array_layers: 1 },
+            );
+        };
+        if rows > 0 {
+            part(0, row, rows);
+        }
+        if rest > 0 {
+            part(rows, rest, 1);
+        }
+    }
+}
+
+/// A texture for `bytes` bytes of operands.
+fn texture(gpu: &Gpu, bytes: u64) -> wgpu::Texture {
+    let row = gpu.capabilities().texture_reads.map_or(1, |reads| reads.row);
+    gpu.device().create_texture(&wgpu::TextureDescriptor {
+        label: Some("operand"),
+        size: extent(bytes, row),
+        mip_level_count: 1,
+        sample_count: 1,
+        dimension: wgpu::TextureDimension::D2,
+        format: FORMAT,
+        usage: wgpu::TextureUsages::STORAGE_BINDING | wgpu::TextureUsages::COPY_DST,
+        view_formats: &[],
+    })
 }
 
 struct Binder<'a> {
@@ -130,49 +224,63 @@ struct Binder<'a> {
     step: &'a wgpu::Buffer,
     uniforms: &'a wgpu::Buffer,
     unused: &'a wgpu::Buffer,
+    views: Vec<wgpu::TextureView>,
+    unused_view: wgpu::TextureView,
 }
 
 impl Binder<'_> {
-    fn bind(&self, index: usize, dispatch: &Dispatch, kernel: &Kernel) -> Result<wgpu::BindGroup> {
+    /// Where what `dispatch` binds to `name` is.
+    fn location(&self, dispatch: &Dispatch, name: &str) -> Result<Location> {
+        let fault = |message: String| Error::Shader { shader: dispatch.label.clone(), message };
+        let operand = dispatch.bindings.iter().find(|(bound, _)| *bound == name).map(|(_, operand)| operand);
+        match operand.ok_or_else(|| fault(format!("nothing is bound to '{name}'")))? {
+            Operand::Unused => Ok(Location { buffer: self.unused.clone(), offset: 0, size: UNIFORM_ALIGN }),
+            operand => {
+                (self.locate)(operand).ok_or_else(|| fault(format!("'{name}' is bound to a tensor without memory")))
+            }
+        }
+    }
+
+    fn bind(
+        &self,
+        index: usize,
+        dispatch: &Dispatch,
+        kernel: &Kernel,
+        reads: &[TextureRead],
+    ) -> Result<wgpu::BindGroup> {
         let fault = |message: String| Error::Shader { shader: dispatch.label.clone(), message };
         for (name, _) in &dispatch.bindings {
             if kernel.reflection.binding(name).is_none() {
                 return Err(fault(format!("has no binding '{name}'")));
             }
         }
-        let mut entries = Vec::with_capacity(kernel.reflection.bindings.len());
+        let mut locations = Vec::with_capacity(kernel.reflection.bindings.len());
         for binding in &kernel.reflection.bindings {
-            let location = match (&binding.kind, binding.name.as_str()) {
+            locations.push(match (&binding.kind, binding.name.as_str()) {
                 (BindingKind::Uniform { .. }, "step") => {
                     Location { buffer: self.step.clone(), offset: 0, size: binding.size }
                 }
                 (BindingKind::Uniform { .. }, "dims") => {
                     Location { buffer: self.uniforms.clone(), offset: index as u64 * UNIFORM_ALIGN, size: binding.size }
                 }
-                (_, name) => {
-                    let operand =
-                        dispatch.bindings.iter().find(|(bound, _)| *bound == name).map(|(_, operand)| operand);
-                    let operand = operand.ok_or_else(|| fault(format!("nothing is bound to '{name}'")))?;
-                    match operand {
-                        Operand::Unused => Location { buffer: self.unused.clone(), offset: 0, size: UNIFORM_ALIGN },
-                        operand => (self.locate)(operand)
-                            .ok_or_else(|| fault(format!("'{name}' is bound to a tensor without memory")))?,
-                    }
-                }
-            };
-            entries.push((binding.index, location));
+                (_, name) => self.location(dispatch, name)?,
+            });
         }
-        let entries: Vec<wgpu::BindGroupEntry<'_>> = entries
-            .iter()
-            .map(|(binding, location)| wgpu::BindGroupEntry {
-                binding: *binding,
-                resource: wgpu::BindingResource::Buffer(wgpu::BufferBinding {
+        let through = |name: &str| reads.iter().find(|read| read.binding == name).map(|read| &self.views[read.texture]);
+        let resources =
+            kernel.reflection.bindings.iter().zip(&locations).map(|(binding, location)| match binding.kind {
+                BindingKind::Texture => {
+                    wgpu::BindingResource::TextureView(through(&binding.name).unwrap_or(&self.unused_view))
+                }
+                _ => wgpu::BindingResource::Buffer(wgpu::BufferBinding {
                     buffer: &location.buffer,
                     offset: location.offset,
                     size: std::num::NonZeroU64::new(location.size),
                 }),
-            })
-            .collect();
+            });
+        let numbers = kernel.reflection.bindings.iter().map(|binding| binding.index);
+        let entries: Vec<wgpu::BindGroupEntry<'_>> =
+            numbers.zip(resources).map(|(binding, resource)| wgpu::BindGroupEntry { binding, resource }).collect();
         Ok(self.gpu.device().create_bind_group(&wgpu::BindGroupDescriptor {
             label: Some(&dispatch.label),
             layout: &kernel.layout,

@@ -4,6 +4,7 @@ use super::lower::{Dispatch, Lower, Operand};
 use super::memory::{Life, Slots, assign};
 use super::program::{Location, Program};
 use super::store::ParameterStore;
+use super::texture_plan::TexturePlan;
 use super::{MemoryReport, Mode, Plan, Port, StepUniform, autodiff, is_external, keep, loss_of, rewrite};
 use crate::error::{Error, Result};
 use crate::graph::{Recording, Source, TensorId};
@@ -24,7 +25,20 @@ pub(super) struct Draft {
     life_of: HashMap<Owner, usize>,
     slots: Slots,
     gradients: Vec<(usize, TensorId)>,
+    textures: TexturePlan,
     pub(super) memory: MemoryReport,
+}
+
+/// A buffer, before there is one.
+#[derive(Debug, Clone, PartialEq)]
+enum Memory {
+    Input(TensorId),
+    Slot(usize),
+    /// Parameters of a chunk of the store.
+    Values(usize),
+    /// Their gradients.
+    Gradients(usize),
+    Outside(wgpu::Buffer),
 }
 
 /// Who owns a slot for a while.
@@ -51,7 +65,11 @@ impl Draft {
         let lives = Lives::new(&recording, &root, &levels, &gradients, &workspaces);
         let slots = assign(&lives.lives);
         let memory = report(store, &recording, &slots, &gradients);
-        Ok(Draft { recording, dispatches, root, life_of: lives.index, slots, gradients, memory })
+        let textures = TexturePlan::default();
+        let mut draft = Draft { recording, dispatches, root, life_of: lives.index, slots, gradients, textures, memory };
+        draft.textures = TexturePlan::new(store.gpu(), &draft.dispatches, |operand| draft.on_paper(store, operand))?;
+        draft.memory.textures = draft.textures.allocated(store.gpu());
+        Ok(draft)
     }
 
     /// Allocates, after comparing the need with the budget and each slot with the device's limits.
@@ -75,19 +93,19 @@ impl Draft {
             });
             (inputs, slots, step)
         })?;
-        let place = |id: TensorId| self.place(store, &inputs, &slots, id);
-        let locate = |operand: &Operand| match operand {
-            Operand::Tensor(id) => place(*id),
-            Operand::Workspace(index) => {
-                let slot = self.slots.slot_of[*self.life_of.get(&Owner::Workspace(*index))?];
-                Some(Location { buffer: slots[slot].clone(), offset: 0, size: self.slots.bytes[slot] })
-            }
-            Operand::Buffer { buffer, offset, size } => {
-                Some(Location { buffer: buffer.clone(), offset: *offset, size: *size })
-            }
-            Operand::Unused => None,
+        let locate = |operand: &Operand| {
+            let Location { buffer, offset, size } = self.on_paper(store, operand)?;
+            let buffer = match buffer {
+                Memory::Input(id) => inputs.get(&id)?.clone(),
+                Memory::Slot(slot) => slots[slot].clone(),
+                Memory::Values(chunk) => store.chunks()[chunk].values.clone(),
+                Memory::Gradients(chunk) => store.gradients(chunk).clone(),
+                Memory::Outside(buffer) => buffer,
+            };
+            Some(Location { buffer, offset, size })
         };
-        let program = Program::new(gpu, &self.dispatches, &locate, &step)?;
+        let place = |id: TensorId| locate(&Operand::Tensor(id));
+        let program = Program::new(gpu, &self.dispatches, &self.textures, &locate, &step)?;
         let port = |(name, id): &(String, TensorId)| {
             let tensor = self.recording.tensor(*id);
             Some((name.clone(), Port { location: place(*id)?, shape: tensor.shape, dtype: tensor.dtype }))
@@ -142,32 +160,39 @@ impl Draft {
         bytes(&self.recording, id)
     }
 
-    fn place(
-        &self,
-        store: &ParameterStore,
-        inputs: &HashMap<TensorId, wgpu::Buffer>,
-        slots: &[wgpu::Buffer],
-        id: TensorId,
-    ) -> Option<Location> {
+    /// Whose bytes an operand is.
+    fn on_paper(&self, store: &ParameterStore, operand: &Operand) -> Option<Location<Memory>> {
+        match operand {
+            Operand::Tensor(id) => self.tensor_on_paper(store, *id),
+            Operand::Workspace(index) => {
+                let slot = self.slots.slot_of[*self.life_of.get(&Owner::Workspace(*index))?];
+                Some(Location { buffer: Memory::Slot(slot), offset: 0, size: self.slots.bytes[slot] })
+            }
+            Operand::Buffer { buffer, offset, size } => {
+                Some(Location { buffer: Memory::Outside(buffer.clone()), offset: *offset, size: *size })
+            }
+            Operand::Unused => None,
+        }
+    }
+
+    fn tensor_on_paper(&self, store: &ParameterStore, id: TensorId) -> Option<Location<Memory>> {
         let root = self.root.get(&id).copied().unwrap_or(id);
         let size = self.bytes(root);
+        let of_parameter = |parameter: usize, memory: fn(usize) -> Memory| {
+            let place = store.place(parameter);
+            Location { buffer: memory(place.chunk), offset: place.offset as u64 * 4, size }
+        };
         if let Some((parameter, _)) = self.gradients.iter().find(|(_, gradient)| *gradient == root) {
-            let place = store.place(*parameter);
-            let buffer = store.gradients(place.chunk).clone();
-            return Some(Location { buffer, offset: place.offset as u64 * 4, size });
+            return Some(of_parameter(*parameter, Memory::Gradients));
         }
-        match &self.recording.tensor(root).source {
-            Source::Input(_) => Some(Location { buffer: inputs.get(&root)?.clone(), offset: 0, size }),
-            Source::Parameter(parameter) => {
-                let place = store.place(*parameter);
-                let buffer = store.chunks()[place.chunk].values.clone();
-                Some(Location { buffer, offset: place.offset as u64 * 4, size })
-            }
+        Some(match &self.recording.tensor(root).source {
+            Source::Input(_) => Location { buffer: Memory::Input(root), offset: 0, size },
+            Source::Parameter(parameter) => of_parameter(*parameter, Memory::Values),
             Source::Node { .. } => {
                 let slot = self.slots.slot_of[*self.life_of.get(&Owner::Tensor(root))?];
-                Some(Location { buffer: slots[slot].clone(), offset: 0, size })
+                Location { buffer: Memory::Slot(slot), offset: 0, size }
             }
-        }
+        })
     }
 }
 
@@ -369,6 +394,7 @@ fn report(
         inputs: recording.inputs.iter().map(|(_, id)| bytes(recording, *id)).sum(),
         activations: slots.bytes.iter().sum(),
         activations_lower_bound: slots.lower_bound,
+        textures: 0,
         parameters: store.bytes(),
         parameter_gradients: chunks.iter().map(|chunk| store.chunks()[*chunk].len as u64 * 4).sum(),
     }

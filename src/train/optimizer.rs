@@ -3,7 +3,7 @@
 
 use crate::error::{Error, Result};
 use crate::gpu::Gpu;
-use crate::plan::{Dispatch, Location, Operand, ParameterStore, Program};
+use crate::plan::{Dispatch, Location, Operand, ParameterStore, Program, TexturePlan};
 
 /// Values per block: what one workgroup updates. A block never crosses a parameter's end.
 const BLOCK: usize = 4096;
@@ -217,18 +217,10 @@ impl Optimizer {
             None => whole(&gpu.storage("no loss", 16)),
         };
         let builder = Builder { gpu: &gpu, store, config: &config, chunks: &chunks, variables: &variables, loss };
-        let program = |dispatches: Vec<Dispatch>| {
-            Program::new(
-                &gpu,
-                &dispatches,
-                &|operand| match operand {
-                    Operand::Buffer { buffer, offset, size } => {
-                        Some(Location { buffer: buffer.clone(), offset: *offset, size: *size })
-                    }
-                    _ => None,
-                },
-                &step,
-            )
+        let mut program = |dispatches: Vec<Dispatch>| {
+            let textures = TexturePlan::new(&gpu, &dispatches, locate)?;
+            bytes += textures.allocated(&gpu);
+            Program::new(&gpu, &dispatches, &textures, &locate, &step)
         };
         let update = program(builder.update(&groups, &status))?;
         let accumulate_first = program(builder.accumulate(true))?;
@@ -241,7 +233,7 @@ impl Optimizer {
         &self.config
     }
 
-    /// Bytes of the moments and accumulators.
+    /// Bytes of the moments and accumulators, and of what the update's kernels read through.
     pub fn bytes(&self) -> u64 {
         self.bytes
     }
@@ -375,6 +367,16 @@ struct Builder<'a> {
     chunks: &'a [Option<ChunkState>],
     variables: &'a [Variable],
     loss: Operand,
+}
+
+/// The bytes of an operand: here all are buffers.
+fn locate(operand: &Operand) -> Option<Location> {
+    match operand {
+        Operand::Buffer { buffer, offset, size } => {
+            Some(Location { buffer: buffer.clone(), offset: *offset, size: *size })
+        }
+        _ => None,
+    }
 }
 
 fn whole(buffer: &wgpu::Buffer) -> Operand {

@@ -8,7 +8,7 @@ mod tint;
 mod translate;
 mod variants;
 
-use limbic::gpu::KernelKey;
+use limbic::gpu::{KernelKey, TextureReads};
 use limbic::shaders::{KERNELS, SHARED};
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -59,20 +59,28 @@ fn uses_subgroups(key: &KernelKey) -> bool {
     key.shader.ends_with("_subgroup") || switched_on
 }
 
+/// What is wrong with the kernels after `change`.
+fn faults(change: impl Fn(String) -> String) -> Vec<String> {
+    let fault_of = |key: &KernelKey| match key.wgsl() {
+        Ok(wgsl) => translate::faults(&change(wgsl), uses_subgroups(key)),
+        Err(error) => vec![error.to_string()],
+    };
+    let keys = keys();
+    println!("{} variants of {} kernels", keys.len(), KERNELS.len());
+    keys.iter().flat_map(|key| fault_of(key).into_iter().map(move |fault| format!("{key}: {fault}"))).collect()
+}
+
 #[test]
 fn every_variant_validates_translates_and_is_portable() {
-    let keys = keys();
-    let mut faults = Vec::new();
-    for key in &keys {
-        match key.wgsl() {
-            Ok(wgsl) => {
-                let found = translate::faults(&wgsl, uses_subgroups(key));
-                faults.extend(found.into_iter().map(|fault| format!("{key}: {fault}")));
-            }
-            Err(error) => faults.push(error.to_string()),
-        }
-    }
-    println!("{} variants of {} kernels", keys.len(), KERNELS.len());
+    let faults = faults(|wgsl| wgsl);
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+/// As software adapters get them.
+#[test]
+fn every_variant_validates_translates_and_is_portable_where_it_reads_through_textures() {
+    let reads = TextureReads::within(&wgpu::Limits::default()).expect("the default limits allow it");
+    let faults = faults(|wgsl| reads.rewrite(&limbic::gpu::hide_uniforms(&wgsl)));
     assert!(faults.is_empty(), "{}", faults.join("\n"));
 }
 

@@ -5,6 +5,7 @@ use naga::{AddressSpace, Module, ScalarKind, ShaderStage, TypeInner, back, front
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 const MAX_STORAGE_BUFFERS: usize = 8;
+const MAX_STORAGE_TEXTURES: usize = 4;
 const MAX_WORKGROUP_BYTES: u32 = 16384;
 const MAX_INVOCATIONS: u32 = 256;
 const MAX_UNIFORM_BYTES: u32 = 256;
@@ -70,7 +71,7 @@ fn limits(module: &Module) -> Vec<String> {
     if let Err(error) = layouter.update(module.to_ctx()) {
         return vec![error.to_string()];
     }
-    let (mut bindings, mut storage, mut shared) = (Vec::new(), 0, 0);
+    let (mut bindings, mut storage, mut textures, mut shared) = (Vec::new(), 0, 0, 0);
     for (_, global) in module.global_variables.iter() {
         let name = global.name.as_deref().unwrap_or("?");
         if let Some(binding) = &global.binding {
@@ -81,6 +82,7 @@ fn limits(module: &Module) -> Vec<String> {
             AddressSpace::Storage { .. } => storage += 1,
             AddressSpace::WorkGroup => shared += layouter[global.ty].size,
             AddressSpace::Uniform => uniform_faults(module, global.ty, name, &mut fault),
+            AddressSpace::Handle => textures += 1,
             AddressSpace::Private => {}
             other => fault(true, format!("'{name}' is in the address space {other:?}")),
         }
@@ -89,6 +91,7 @@ fn limits(module: &Module) -> Vec<String> {
     let dense: Vec<u32> = (0..bindings.len() as u32).collect();
     fault(bindings != dense, format!("bindings are {bindings:?}, not 0, 1, 2, ..."));
     fault(storage > MAX_STORAGE_BUFFERS, format!("{storage} storage buffers"));
+    fault(textures > MAX_STORAGE_TEXTURES, format!("{textures} textures"));
     fault(shared > MAX_WORKGROUP_BYTES, format!("{shared} bytes of workgroup memory"));
     faults
 }

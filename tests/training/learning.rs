@@ -2,9 +2,8 @@
 
 use crate::tiny::{batch, model, rate, shape, store, train, trainer};
 use crate::{calls, tiny};
-use limbic::gpu::Gpu;
+use limbic::gpu::{Gpu, GpuOptions};
 use limbic::models::msa::Scorer;
-use limbic::plan::ParameterStore;
 use limbic::train::{Clipping, OptimizerConfig};
 
 #[test]
@@ -62,7 +61,7 @@ fn a_step_creates_nothing_and_its_buffers_stay_where_they_are() {
     let model = model(0.1);
     // a device of its own: a poll by another test's thread may cost a staging buffer (see `Readback::wait`)
     let gpu = Gpu::new().unwrap();
-    let store = ParameterStore::new(&gpu, model.parameters(), &model.parameters().initial_values(1)).unwrap();
+    let store = tiny::store_on(&gpu, &model, 1);
     let config = OptimizerConfig { accumulation: 2, ..OptimizerConfig::adamw(0.01) };
     let mut trainer = trainer(&model, &store, config, 1);
     let place = |trainer: &limbic::train::Trainer| trainer.plan().output_location("loss").unwrap().0.buffer;
@@ -76,4 +75,21 @@ fn a_step_creates_nothing_and_its_buffers_stay_where_they_are() {
     let (memory, _) = trainer.memory();
     assert!(memory.activations >= memory.activations_lower_bound && memory.activations_lower_bound > 0);
     gpu.check("training").unwrap();
+}
+
+/// A texture holds a copy of the very bits, and what is stale in it is never read.
+#[test]
+fn reading_through_textures_changes_no_bit() {
+    let model = model(0.2);
+    let run = |texture_reads| {
+        let gpu =
+            Gpu::with_options(&GpuOptions { texture_reads: Some(texture_reads), ..GpuOptions::default() }).unwrap();
+        assert_eq!(gpu.capabilities().texture_reads.is_some(), texture_reads);
+        let config = OptimizerConfig { accumulation: 2, ..OptimizerConfig::adamw(0.01) };
+        let store = tiny::store_on(&gpu, &model, 3);
+        let mut trainer = trainer(&model, &store, config, 5);
+        assert_eq!(trainer.memory().0.textures > 0, texture_reads);
+        train(&mut trainer, 0..8)
+    };
+    assert_eq!(run(true), run(false));
 }

@@ -1,6 +1,7 @@
 //! A sentiment model that trains in milliseconds, with dropout wherever the full one has it, and batches for it.
 
 use crate::support::{gpu, noise};
+use limbic::gpu::Gpu;
 use limbic::models::msa::{BatchShape, ModalityConfig, Msa, MsaConfig, Pooling, RegressionLoss, training_graph};
 use limbic::plan::{Batch, ParameterStore, Values};
 use limbic::train::{OptimizerConfig, StepSettings, Trainer};
@@ -33,7 +34,12 @@ pub fn model(dropout: f32) -> Msa {
 
 /// A store of its own, with weights drawn from `seed`.
 pub fn store(model: &Msa, seed: u64) -> ParameterStore {
-    ParameterStore::new(&gpu(), model.parameters(), &model.parameters().initial_values(seed)).expect("a store")
+    store_on(&gpu(), model, seed)
+}
+
+/// [`store`] on a given device.
+pub fn store_on(gpu: &Gpu, model: &Msa, seed: u64) -> ParameterStore {
+    ParameterStore::new(gpu, model.parameters(), &model.parameters().initial_values(seed)).expect("a store")
 }
 
 pub fn shape() -> BatchShape {

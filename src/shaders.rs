@@ -33,6 +33,7 @@ pub const KERNELS: &[(&str, &str)] = files!("shaders":
     "dropout",
     "embedding",
     "embedding_backward",
+    "embedding_links",
     "fill",
     "gather",
     "gather_backward",

@@ -187,9 +187,13 @@ impl Op for EmbeddingBackward {
         cx.emit(zeros.bind("out", cx.output(0)));
         let (unit, vector) = vector_columns(self.table);
         let (tokens, columns) = (cx.input_shape(1).len(), self.table.axis(1) / unit);
+        let links = cx.workspace(2 * tokens);
+        let chain = Dispatch::new("embedding_links", &[], groups(tokens)).set("tokens", tokens);
+        cx.emit(chain.bind("ids", cx.input(1)).bind("links", links.clone()));
         let dispatch = Dispatch::new("embedding_backward", &vector, groups(columns) * tokens as u32)
             .bind("dy", cx.input(0))
             .bind("ids", cx.input(1))
+            .bind("links", links)
             .bind("dtable", cx.output(0))
             .set("tokens", tokens)
             .set("columns", columns)

@@ -4,7 +4,8 @@
 // With WIDE an invocation writes four of the last axis, `element` apart in x; that axis then counts fours. With VECTOR as well
 // x is read in fours: all sizes and steps count those.
 //
-// Dispatch: one invocation per element (or four). Overwrites `out`.
+// Dispatch: one invocation per element (or four). Overwrites `out`. Single elements are read wherever they lie: no texel of four
+// would serve more than one.
 
 // The axes in use: the outermost has `outer` as its step, the others are the last of axis1 to axis5.
 const RANK: u32 = 6u;
@@ -19,7 +20,7 @@ struct Dims {
 @group(0) @binding(0) var<storage, read> x: array<vec4<u32>>;
 // @end
 // @if !VECTOR
-@group(0) @binding(0) var<storage, read> x: array<u32>;
+@group(0) @binding(0) var<storage, read> x: array<u32>; // @buffer
 // @end
 // @if WIDE
 @group(0) @binding(1) var<storage, read_write> out: array<vec4<u32>>;

@@ -5,6 +5,8 @@
 //! - the lines from `// @if NAME` (or `!NAME`) to `// @end` stay only where `NAME` is not 0 (is 0);
 //! - `// @unroll` before `for (var i = A; i < B; i++) {` writes the loop out, `i` replaced by literals, so that register
 //!   arrays are indexed by constants on every driver.
+//!
+//! `// @buffer` at the end of a declaration is for `textures.rs`: the array stays a buffer on every adapter.
 
 use std::collections::{BTreeMap, HashSet};
 

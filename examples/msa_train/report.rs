@@ -51,8 +51,12 @@ pub fn describe_model(run: &Run<'_>) {
     }
     let (memory, optimizer) = run.trainer.memory();
     let mib = |bytes: u64| bytes as f64 / (1 << 20) as f64;
+    let textures = match memory.textures {
+        0 => String::new(),
+        bytes => format!(", textures to read through {:.1}", mib(bytes)),
+    };
     println!(
-        "memory    {:.1} MiB planned for training: activations {:.1} (at least {:.1}), parameters and gradients {:.1}, optimiser {:.1}, inputs {:.1}",
+        "memory    {:.1} MiB planned for training: activations {:.1} (at least {:.1}), parameters and gradients {:.1}, optimiser {:.1}, inputs {:.1}{textures}",
         mib(memory.total() + optimizer),
         mib(memory.activations),
         mib(memory.activations_lower_bound),

@@ -5,7 +5,7 @@ mod support;
 use limbic::graph::{Graph, Shape, Var};
 use limbic::ops::attention::{AttentionMasks, AttentionOptions, Projections, attention};
 use proptest::prelude::*;
-use support::{Value, assert_close, check_gradients, discrete_gpu, float, gpu, noise, portable_gpu, run_on};
+use support::{Value, assert_close, cases, check_gradients, discrete_gpu, float, gpu, noise, portable_gpu, run_on};
 
 #[derive(Debug, Clone, Copy)]
 struct Case {
@@ -114,7 +114,7 @@ prop_compose! {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, rng_seed: proptest::test_runner::RngSeed::Fixed(9), ..ProptestConfig::default() })]
+    #![proptest_config(cases(24))]
 
     #[test]
     fn every_kernel_agrees_with_f64(case in case()) {

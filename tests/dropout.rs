@@ -5,6 +5,7 @@ mod support;
 use limbic::graph::{Graph, Var};
 use limbic::plan::{Mode, Plan, StepUniform};
 use proptest::prelude::*;
+use support::cases;
 
 /// Two dropouts of the same input, with gradients.
 fn plan(len: usize, probability: f32) -> Plan {
@@ -38,7 +39,7 @@ fn differ(a: &[f32], b: &[f32]) -> usize {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 12, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(cases(12))]
 
     #[test]
     fn elements_are_zero_or_scaled_and_backward_draws_what_forward_drew(

@@ -4,7 +4,7 @@ mod support;
 
 use limbic::graph::{Graph, Shape, Var};
 use proptest::prelude::*;
-use support::{Value, assert_within, check_gradients, float, noise, run};
+use support::{Value, assert_within, cases, check_gradients, float, noise, run};
 
 type Build = for<'g> fn(Var<'g>) -> Var<'g>;
 
@@ -237,13 +237,8 @@ fn broadcasting() -> impl Strategy<Value = (Vec<usize>, Vec<usize>, Vec<usize>)>
     })
 }
 
-fn config(cases: u32) -> ProptestConfig {
-    let rng_seed = proptest::test_runner::RngSeed::Fixed(7);
-    ProptestConfig { cases, failure_persistence: None, rng_seed, ..ProptestConfig::default() }
-}
-
 proptest! {
-    #![proptest_config(config(40))]
+    #![proptest_config(cases(40))]
 
     #[test]
     fn functions_of_two_broadcast((out, a, b) in broadcasting(), seed in 0u64..1000) {

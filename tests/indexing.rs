@@ -4,12 +4,7 @@ mod support;
 
 use limbic::graph::{Shape, Var};
 use proptest::prelude::*;
-use support::{Value, assert_close, assert_within, check_gradients, float, noise, run};
-
-fn config(cases: u32) -> ProptestConfig {
-    let rng_seed = proptest::test_runner::RngSeed::Fixed(7);
-    ProptestConfig { cases, failure_persistence: None, rng_seed, ..ProptestConfig::default() }
-}
+use support::{Value, assert_close, assert_within, cases, check_gradients, float, noise, run};
 
 /// Reproducible integers below `end`.
 fn integers(len: usize, end: usize, seed: u64) -> Vec<u32> {
@@ -25,7 +20,7 @@ fn scaled(values: &[f32]) -> Vec<f64> {
 }
 
 proptest! {
-    #![proptest_config(config(24))]
+    #![proptest_config(cases(24))]
 
     #[test]
     fn gather_matches_and_adds_up_repeats(outer in 1usize..70, n in 1usize..9, inner in 1usize..10, count in 1usize..20, seed in 0u64..1000) {

@@ -6,7 +6,7 @@ use limbic::gpu::Gpu;
 use limbic::graph::{Graph, Parameters, Shape, Var};
 use limbic::plan::{Mode, ParameterStore, Plan};
 use proptest::prelude::*;
-use support::{Outcome, Value, assert_close, check_gradients, float, noise, run, run_on};
+use support::{Outcome, Value, assert_close, cases, check_gradients, float, noise, run, run_on};
 
 const EPSILON: f32 = 1e-5;
 
@@ -77,7 +77,7 @@ fn layer_norm<'g>(_: &'g Graph, v: &[Var<'g>]) -> Vec<Var<'g>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 16, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(cases(16))]
 
     #[test]
     fn values_and_gradients_match_f64(

@@ -6,7 +6,7 @@ use limbic::graph::{Graph, Init, Parameters, Shape, Var};
 use limbic::ops::masks::{combine_masks, look_ahead_mask};
 use limbic::plan::{Mode, ParameterStore, Plan};
 use proptest::prelude::*;
-use support::{Value, check_gradients, float, noise, run};
+use support::{Value, cases, check_gradients, float, noise, run};
 
 /// Runs a forward graph over one float and one integer input and reads the integer output `mask`.
 fn mask_of<F>(x: (Shape, &[f32]), ids: Option<(Shape, &[u32])>, build: F) -> Vec<u32>
@@ -57,7 +57,7 @@ fn look_ahead_masks_are_lower_triangles_and_combine_with_padding() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(cases(24))]
 
     #[test]
     fn masked_rows_are_zeros_and_the_others_untouched(

@@ -4,7 +4,7 @@ mod support;
 
 use limbic::graph::{Graph, Shape, Var};
 use proptest::prelude::*;
-use support::{Value, assert_close, check_gradients, discrete_gpu, float, gpu, noise, portable_gpu, run_on};
+use support::{Value, assert_close, cases, check_gradients, discrete_gpu, float, gpu, noise, portable_gpu, run_on};
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Layout {
@@ -55,7 +55,7 @@ fn reference(layout: Layout, a: &[f32], b: &[f32], [batch, m, n, k]: [usize; 4])
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, rng_seed: proptest::test_runner::RngSeed::Fixed(5), ..ProptestConfig::default() })]
+    #![proptest_config(cases(24))]
 
     #[test]
     fn every_layout_and_kernel_agrees_with_f64(

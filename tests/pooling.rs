@@ -6,7 +6,7 @@ use limbic::graph::{Graph, Parameters, Shape, Var};
 use limbic::ops::pooling::Spread;
 use limbic::plan::{Mode, ParameterStore, Plan};
 use proptest::prelude::*;
-use support::{Outcome, Value, assert_close, check_gradients, float, noise, run, run_on};
+use support::{Outcome, Value, assert_close, cases, check_gradients, float, noise, run, run_on};
 
 /// About two thirds ones; the second sample is padding alone.
 fn random_mask(batch: usize, seq: usize, seed: u64) -> Vec<u32> {
@@ -78,7 +78,7 @@ fn pool_both(gpu: &limbic::gpu::Gpu, [batch, seq, dim]: [usize; 3], seed: u64) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 16, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(cases(16))]
 
     #[test]
     fn values_and_gradients_match_f64(

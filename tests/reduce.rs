@@ -5,7 +5,8 @@ mod support;
 use limbic::graph::{Graph, Shape, Var};
 use proptest::prelude::*;
 use support::{
-    Value, assert_close, assert_within, check_gradients, discrete_gpu, float, gpu, noise, portable_gpu, run, run_on,
+    Value, assert_close, assert_within, cases, check_gradients, discrete_gpu, float, gpu, noise, portable_gpu, run,
+    run_on,
 };
 
 /// What `fold` makes of the elements of each group that shares the indices of the axes not in `axes`; row-major.
@@ -83,13 +84,8 @@ fn shape_and_axes() -> impl Strategy<Value = (Vec<usize>, Vec<usize>)> {
     })
 }
 
-fn config(cases: u32) -> ProptestConfig {
-    let rng_seed = proptest::test_runner::RngSeed::Fixed(7);
-    ProptestConfig { cases, failure_persistence: None, rng_seed, ..ProptestConfig::default() }
-}
-
 proptest! {
-    #![proptest_config(config(24))]
+    #![proptest_config(cases(24))]
 
     #[test]
     fn sums_means_extremes_and_variances_match_f64((shape, axes) in shape_and_axes(), seed in 0u64..1000) {

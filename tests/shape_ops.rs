@@ -6,12 +6,7 @@ use limbic::Result;
 use limbic::graph::{Graph, Shape, Var};
 use limbic::plan::{Mode, Plan};
 use proptest::prelude::*;
-use support::{Value, assert_within, check_gradients, empty_store, float, noise, run};
-
-fn config(cases: u32) -> ProptestConfig {
-    let rng_seed = proptest::test_runner::RngSeed::Fixed(7);
-    ProptestConfig { cases, failure_persistence: None, rng_seed, ..ProptestConfig::default() }
-}
+use support::{Value, assert_within, cases, check_gradients, empty_store, float, noise, run};
 
 /// Shapes with the sizes that bite: 1, primes, just around a workgroup and a vector.
 fn shapes(ranks: std::ops::RangeInclusive<usize>) -> impl Strategy<Value = Vec<usize>> {
@@ -76,7 +71,7 @@ where
 }
 
 proptest! {
-    #![proptest_config(config(24))]
+    #![proptest_config(cases(24))]
 
     #[test]
     fn permute_moves_every_element(

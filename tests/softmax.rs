@@ -6,7 +6,7 @@ use limbic::gpu::Gpu;
 use limbic::graph::{Graph, Parameters, Shape, Var};
 use limbic::plan::{Mode, ParameterStore, Plan};
 use proptest::prelude::*;
-use support::{Outcome, Value, assert_close, check_gradients, float, noise, run, run_on};
+use support::{Outcome, Value, assert_close, cases, check_gradients, float, noise, run, run_on};
 
 fn values(value: &Value) -> &[f32] {
     match value {
@@ -64,7 +64,7 @@ fn sizes() -> impl Strategy<Value = usize> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(cases(24))]
 
     #[test]
     fn values_and_gradients_match_f64(

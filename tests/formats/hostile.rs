@@ -7,6 +7,7 @@ use limbic::data::mmsa::{self, MmsaOptions};
 use limbic::data::{load_corpus, npz};
 use proptest::prelude::*;
 
+use crate::cases::cases;
 use crate::{bytes, file, message, parse};
 
 /// Everything that is read of an MMSA file, from bytes. Only errors or a corpus may come of it.
@@ -331,7 +332,7 @@ fn fragment() -> impl Strategy<Value = Vec<u8>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 4000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(cases(4000))]
 
     #[test]
     fn random_bytes_are_never_more_than_an_error(data in proptest::collection::vec(any::<u8>(), 0..300)) {

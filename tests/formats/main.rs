@@ -2,6 +2,8 @@
 //! on hostile ones.
 #![cfg(feature = "data")]
 
+#[path = "../support/cases.rs"]
+mod cases;
 mod hostile;
 mod mmsa;
 mod zoo;

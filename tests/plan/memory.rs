@@ -1,6 +1,7 @@
 //! Who shares memory with whom, and how much there is.
 
 use crate::dag::dags;
+use crate::support::cases;
 use crate::{calls, noop_gpu, plan_on};
 use limbic::Error;
 use limbic::gpu::GpuOptions;
@@ -35,7 +36,7 @@ fn spans(plan: &Plan) -> HashMap<TensorId, (usize, usize)> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+    #![proptest_config(cases(64))]
 
     #[test]
     fn no_two_live_tensors_share_memory(dag in dags()) {

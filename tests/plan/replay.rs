@@ -1,7 +1,7 @@
 //! Running: nothing created, and the right numbers every time.
 
 use crate::dag::dags;
-use crate::support::{assert_close, empty_store, gpu, noise};
+use crate::support::{assert_close, cases, empty_store, gpu, noise};
 use crate::{calls, noop_gpu, plan_on};
 use limbic::gpu::GpuOptions;
 use limbic::plan::{Mode, Plan, StepUniform};
@@ -32,7 +32,7 @@ fn a_run_creates_a_command_encoder_and_nothing_else() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+    #![proptest_config(cases(24))]
 
     /// If a slot were reused too early, a value or a gradient would be another's.
     #[test]

@@ -1,6 +1,10 @@
 //! What the GPU tests share: one device, one-op graphs, gradient checks against central differences, shapes that bite.
 #![allow(dead_code)]
 
+mod cases;
+
+#[allow(unused_imports)]
+pub use cases::cases;
 use limbic::gpu::{Gpu, GpuOptions};
 use limbic::graph::{Graph, Parameters, Shape, Var};
 use limbic::plan::{Mode, ParameterStore, Plan};

@@ -3,6 +3,7 @@
 use crate::row::Work;
 use limbic::graph::{DType, Graph, Shape, Var};
 use limbic::ops::attention::{AttentionMasks, AttentionOptions, Projections, attention};
+use limbic::ops::conv::ConvOptions;
 
 /// Where a case gets its inputs; their gradients are wanted in the rows that go backward.
 #[derive(Clone, Copy)]
@@ -53,7 +54,10 @@ impl Case {
 
 /// All of them, in the table's order.
 pub fn cases() -> Vec<Case> {
-    [products(), attentions(), norms(), activations(), pooling_and_losses(), moves()].into_iter().flatten().collect()
+    [products(), convolutions(), attentions(), norms(), activations(), pooling_and_losses(), moves()]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 /// Bytes of `count` floats.
@@ -87,6 +91,28 @@ fn products() -> Vec<Case> {
     let forward = Work { flops: sums, bytes: floats(values) };
     cases.push(linear.trained(forward, forward.times(3.0)));
     cases
+}
+
+fn convolutions() -> Vec<Case> {
+    let case = |name: &'static str, x: &'static [usize], weight: &'static [usize], options: ConvOptions| {
+        // all of these keep the spatial sizes or divide them by the stride
+        let strides: usize = x[2..].iter().map(|_| options.windows.stride[0]).product();
+        let outputs = x[0] * x[2..].iter().product::<usize>() / strides;
+        let values: [usize; 3] = [x.iter().product(), weight.iter().product(), outputs * weight[0]];
+        let flops = 2.0 * (outputs * values[1]) as f64;
+        let forward = Work { flops, bytes: floats(values.iter().sum()) };
+        let case =
+            Case::new(name, move |inputs| inputs.float("x", x).conv(inputs.float("weight", weight), None, &options));
+        case.trained(forward, forward.times(3.0))
+    };
+    let options = |padding: usize| ConvOptions::default().padding(&[padding]);
+    vec![
+        case("conv1d_dil4", &[8, 256, 200], &[256, 256, 3], options(4).dilation(&[4])),
+        case("conv2d", &[8, 64, 56, 56], &[64, 64, 3, 3], options(1)),
+        case("conv2d_1x1", &[8, 256, 28, 28], &[128, 256, 1, 1], options(0)),
+        case("conv2d_stride2", &[8, 128, 28, 28], &[128, 128, 3, 3], options(1).stride(&[2])),
+        case("conv3d", &[2, 64, 16, 28, 28], &[64, 64, 3, 3, 3], options(1)),
+    ]
 }
 
 fn attentions() -> Vec<Case> {

@@ -234,6 +234,14 @@ impl Stage {
     }
 }
 
+/// Emits the sum of `pieces` arrays of `elements` each that lie one behind the other, in their order.
+pub(super) fn add_pieces(cx: &mut Lower<'_>, pieces: usize, elements: usize, from: Operand, to: Operand) {
+    let software = cx.capabilities().software;
+    let function = Reduction::Sum.function();
+    let stage = Stage { function, outer: 1, n: pieces, inner: elements, splits: 1, software, last: None };
+    cx.emit(stage.dispatch(from, to));
+}
+
 /// How a reduction of several axes is called.
 #[derive(Debug, Clone, Copy)]
 struct Call {

@@ -75,6 +75,11 @@ fn before_epilogue<'g>(op: &Matmul, cx: &Backward<'g>, dy: Var<'g>) -> Var<'g> {
     }
 }
 
+/// The gradient that reaches an activation's input `pre`.
+pub(crate) fn before_activation<'g>(activation: Activation, dy: Var<'g>, pre: Var<'g>) -> Var<'g> {
+    dy.graph().apply_one(EpilogueBackward(Epilogue { activation, ..Epilogue::default() }), &[dy, pre])
+}
+
 /// dpre = dy dropout activation'(pre). Inputs: dy and, where there is an activation, pre.
 #[derive(Debug)]
 struct EpilogueBackward(Epilogue);

@@ -13,6 +13,7 @@ use crate::gpu::Capabilities;
 use crate::graph::{DType, Shape, Tensor, Var};
 use crate::ops::dropout::Dropout;
 use crate::plan::{Dispatch, Lower, Operand};
+pub(super) use backward::before_activation;
 use kernel::{DeviceTraits, Layout, Product};
 use std::any::Any;
 use std::sync::Arc;

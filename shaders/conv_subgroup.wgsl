@@ -1,0 +1,87 @@
+// Convolution and its gradients by register tiles, for CPU adapters of one fixed subgroup size.
+//
+//   Operands, the finish and split k are conv.wgsl's. Overwrites out.
+//
+// Dispatch: ceil(rows / ROWS) * ceil(columns / (4 * LANES)) * GROUPS * splits workgroups, folded into x and y.
+// Workgroup: one subgroup of LANES invocations, without barriers or workgroup memory; a lane makes ROWS x 4 elements. LANES is the
+// adapter's subgroup size; ROWS is a multiple of LANES and of TURN.
+//
+// As in matmul_subgroup.wgsl the lanes share the loads of A, four steps of k at a time, and broadcast them; each gathers its own
+// columns of B.
+
+// @import "conv_places.wgsl"
+// @import "conv_finish.wgsl"
+
+const A_VECTOR: u32 = 0u;
+const LANES: u32 = 8u;
+const ROWS: u32 = 32u;
+const TURN: u32 = 2u; // rows finished at a time
+const A_LOADS: u32 = ROWS / LANES;
+
+// @if A_VECTOR
+@group(0) @binding(0) var<storage, read> a: array<vec4<f32>>;
+// @end
+// @if !A_VECTOR
+@group(0) @binding(0) var<storage, read> a: array<f32>;
+// @end
+// @if B_VECTOR
+@group(0) @binding(1) var<storage, read> b: array<vec4<f32>>;
+// @end
+// @if !B_VECTOR
+@group(0) @binding(1) var<storage, read> b: array<f32>;
+// @end
+
+@compute @workgroup_size(LANES)
+fn main(
+    @builtin(workgroup_id) id: vec3<u32>,
+    @builtin(num_workgroups) ids: vec3<u32>,
+    @builtin(subgroup_invocation_id) lane: u32,
+) {
+    let tiles_m = (dims.rows + ROWS - 1u) / ROWS;
+    let tiles_n = (dims.columns + 4u * LANES - 1u) / (4u * LANES);
+    let tile = id.x + id.y * ids.x;
+    let layer = tile / (tiles_m * tiles_n);
+    if (layer >= GROUPS * dims.splits) {
+        return;
+    }
+    let group = layer % GROUPS;
+    let split = layer / GROUPS;
+    let first_row = tile / tiles_n % tiles_m * ROWS;
+    let first_column = tile % tiles_n * (4u * LANES) + lane * 4u;
+    let first_k = split * dims.k_per_split;
+    let k_end = min(dims.k, first_k + dims.k_per_split);
+    let columns = columns_at(group, first_column);
+
+    var acc: array<vec4<f32>, ROWS>;
+    for (var depth = first_k; depth < k_end; depth += 4u) {
+        var a_own: array<vec4<f32>, A_LOADS>;
+        // @unroll
+        for (var q = 0u; q < A_LOADS; q++) {
+            a_own[q] = load_a(group, first_row + q * LANES + lane, depth, k_end);
+        }
+        var b_rows: array<vec4<f32>, 4>;
+        // @unroll
+        for (var kk = 0u; kk < 4u; kk++) {
+            b_rows[kk] = load_b(group, min(depth + kk, k_end - 1u), columns);
+        }
+        // @unroll
+        for (var i = 0u; i < ROWS; i++) {
+            // @unroll
+            for (var kk = 0u; kk < 4u; kk++) {
+                acc[i] = fma(vec4<f32>(subgroupBroadcast(a_own[i / LANES][kk], i % LANES)), b_rows[kk], acc[i]);
+            }
+        }
+    }
+
+    // the accumulators move up by a few rows per turn, so that the epilogue's code exists once for these
+    for (var i = 0u; i < ROWS; i += TURN) {
+        // @unroll
+        for (var r = 0u; r < TURN; r++) {
+            finish(group, split, first_row + i + r, first_column, acc[r]);
+        }
+        // @unroll
+        for (var s = 0u; s < ROWS - TURN; s++) {
+            acc[s] = acc[s + TURN];
+        }
+    }
+}

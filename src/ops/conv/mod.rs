@@ -1,0 +1,200 @@
+//! Convolution in one to three dimensions, with what follows it: bias, activation and residual in the kernel's epilogue.
+//!
+//! One kernel family, an implicit matrix product, computes the convolution and both gradients; fewer dimensions are three with sizes of
+//! 1. As with a matmul, model code writes the convolution and the ops after it, and the plan merges them ([`Op::absorb`]).
+
+mod backward;
+pub(crate) mod geometry;
+mod kernel;
+
+use super::elementwise::{Activation, Binary, BinaryFunction, Unary};
+use super::{Backward, Op};
+use crate::error::Result;
+use crate::graph::{DType, Shape, Tensor, Var};
+use crate::plan::Lower;
+pub use geometry::{Padding, Windows};
+use kernel::{Finish, Geometry, Pass};
+use std::any::Any;
+use std::sync::Arc;
+
+/// What a convolution is besides its weight.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConvOptions {
+    /// Stride, padding and dilation.
+    pub windows: Windows,
+    /// Input and output channels are cut into so many groups that do not see each other.
+    pub groups: usize,
+}
+
+impl Default for ConvOptions {
+    /// Stride 1, no padding, no dilation, one group.
+    fn default() -> Self {
+        ConvOptions { windows: Windows::default(), groups: 1 }
+    }
+}
+
+impl ConvOptions {
+    /// One number for all spatial axes, or one per axis, outermost first.
+    pub fn stride(mut self, stride: &[usize]) -> Self {
+        self.windows.stride = stride.to_vec();
+        self
+    }
+
+    /// As many zeros before as after; one number for all spatial axes, or one per axis.
+    pub fn padding(mut self, padding: &[usize]) -> Self {
+        self.windows.padding = Padding::Each(padding.to_vec());
+        self
+    }
+
+    /// TensorFlow's `"same"` padding.
+    pub fn same(mut self) -> Self {
+        self.windows.padding = Padding::Same;
+        self
+    }
+
+    /// One number for all spatial axes, or one per axis.
+    pub fn dilation(mut self, dilation: &[usize]) -> Self {
+        self.windows.dilation = dilation.to_vec();
+        self
+    }
+
+    pub fn groups(mut self, groups: usize) -> Self {
+        self.groups = groups;
+        self
+    }
+
+    fn geometry(&self, x: Shape, weight: Shape) -> Result<Geometry, String> {
+        let [batch, all_channels, input @ ..] = x.axes() else {
+            return Err(format!("wants [batch, channels, spatial sizes], got {x}"));
+        };
+        let [all_filters, channels, kernel @ ..] = weight.axes() else {
+            return Err(format!("wants a weight [filters, channels / groups, kernel sizes], got {weight}"));
+        };
+        if kernel.len() != input.len() {
+            return Err(format!("the weight {weight} has other spatial axes than {x}"));
+        }
+        let groups = self.groups;
+        if groups == 0 || all_channels % groups != 0 || all_filters % groups != 0 {
+            return Err(format!("{groups} groups do not divide {all_channels} channels and {all_filters} filters"));
+        }
+        if all_channels / groups != *channels {
+            let wanted = all_channels / groups;
+            return Err(format!("{x} in {groups} groups wants {wanted} channels in the weight, got {weight}"));
+        }
+        if x.is_empty() || weight.is_empty() {
+            return Err(format!("{x} or {weight} has no elements"));
+        }
+        let axes = self.windows.over(input, kernel, false)?;
+        Ok(Geometry {
+            batch: *batch,
+            groups,
+            channels: *channels,
+            filters: all_filters / groups,
+            rank: input.len(),
+            axes,
+        })
+    }
+}
+
+/// Inputs x, weight, then bias and residual if there; outputs the result and, where there is an activation, its input.
+#[derive(Debug, Clone, PartialEq)]
+struct Conv {
+    options: ConvOptions,
+    bias: bool,
+    activation: Activation,
+    residual: bool,
+}
+
+impl Conv {
+    fn bias_input(&self) -> Option<usize> {
+        self.bias.then_some(2)
+    }
+
+    fn residual_input(&self) -> Option<usize> {
+        self.residual.then_some(2 + usize::from(self.bias))
+    }
+
+    fn with(&self, change: impl FnOnce(&mut Conv)) -> Option<Arc<dyn Op>> {
+        let mut fused = self.clone();
+        change(&mut fused);
+        Some(Arc::new(fused))
+    }
+}
+
+impl Op for Conv {
+    fn name(&self) -> &'static str {
+        "conv"
+    }
+
+    fn output_count(&self) -> usize {
+        1 + usize::from(self.activation != Activation::Identity)
+    }
+
+    fn infer(&self, inputs: &[Tensor]) -> Result<Vec<(Shape, DType)>, String> {
+        let [x, weight, ..] = inputs else { return Err("wants a tensor and a weight".to_string()) };
+        if inputs.iter().any(|tensor| tensor.dtype != DType::F32) {
+            return Err("wants float tensors".to_string());
+        }
+        let geometry = self.options.geometry(x.shape, weight.shape)?;
+        let filters = geometry.groups * geometry.filters;
+        if let Some(bias) = self.bias_input().map(|index| inputs[index].shape)
+            && bias != Shape::new(&[filters])
+        {
+            return Err(format!("the weight is {}, so the bias must be [{filters}], got {bias}", weight.shape));
+        }
+        let shape = geometry::output_shape(&[geometry.batch, filters], &geometry.axes, geometry.rank);
+        Ok(vec![(shape, DType::F32); self.output_count()])
+    }
+
+    fn backward<'g>(&self, cx: &Backward<'g>) -> Vec<Option<Var<'g>>> {
+        backward::backward(self, cx)
+    }
+
+    fn lower(&self, cx: &mut Lower<'_>) -> Result<()> {
+        let geometry = self.options.geometry(cx.input_shape(0), cx.input_shape(1)).map_err(|fault| cx.error(fault))?;
+        let save_pre = self.output_count() > 1 && cx.output_used(1);
+        let finish = Finish {
+            bias: self.bias_input().map(|index| cx.input(index)),
+            residual: self.residual_input().map(|index| cx.input(index)),
+            activation: self.activation,
+            pre: save_pre.then(|| cx.output(1)),
+        };
+        let operands = [cx.input(1), cx.input(0), cx.output(0)];
+        kernel::emit(cx, Pass::Forward, &geometry, operands, finish)
+    }
+
+    fn flops(&self, inputs: &[Tensor], _: &[Tensor]) -> u64 {
+        self.options.geometry(inputs[0].shape, inputs[1].shape).map_or(0, |geometry| geometry.flops())
+    }
+
+    /// Takes in an activation, then a residual.
+    fn absorb(&self, next: &dyn Op, _: usize, inputs: &[Tensor], others: &[Tensor]) -> Option<Arc<dyn Op>> {
+        if self.residual {
+            return None;
+        }
+        if let Some(Binary(BinaryFunction::Add)) = next.as_any().downcast_ref::<Binary>() {
+            let shape = self.infer(inputs).ok()?.first()?.0;
+            return if others.first()?.shape == shape { self.with(|conv| conv.residual = true) } else { None };
+        }
+        let unary = next.as_any().downcast_ref::<Unary>()?;
+        let activation = unary.function.activation().filter(|_| unary.is_plain())?;
+        let from_input = matches!(activation, Activation::Relu | Activation::GeluErf | Activation::GeluTanh);
+        let free = self.activation == Activation::Identity;
+        if from_input && free { self.with(|conv| conv.activation = activation) } else { None }
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+}
+
+impl<'g> Var<'g> {
+    /// Convolution (in truth cross-correlation, as everywhere in the field) of `[batch, channels, ..]` with `weight [filters, channels /
+    /// groups, ..]` and `bias [filters]`, in as many dimensions as there are axes after the second, one to three.
+    pub fn conv(self, weight: Var<'g>, bias: Option<Var<'g>>, options: &ConvOptions) -> Var<'g> {
+        let op =
+            Conv { options: options.clone(), bias: bias.is_some(), activation: Activation::Identity, residual: false };
+        let inputs: Vec<Var<'g>> = [self, weight].into_iter().chain(bias).collect();
+        self.graph().apply_one(op, &inputs)
+    }
+}

@@ -1,0 +1,232 @@
+//! Convolution in one to three dimensions against f64: values, gradients, every kernel, odd geometries. The golden cases hold it
+//! against torch.
+
+mod support;
+
+use limbic::gpu::Gpu;
+use limbic::graph::{Graph, Shape};
+use limbic::ops::conv::{ConvOptions, Padding, Windows};
+use proptest::prelude::*;
+use support::{
+    Value, assert_within, cases, check_gradients, discrete_gpu, float, gpu, noise, portable_gpu, run, run_on,
+};
+
+/// Everything that a convolution is made of.
+#[derive(Debug, Clone)]
+struct Case {
+    batch: usize,
+    groups: usize,
+    channels: usize,
+    filters: usize,
+    /// Per spatial axis: size, kernel, stride, dilation, zeros before and after.
+    axes: Vec<[usize; 6]>,
+}
+
+impl Case {
+    fn sizes(&self, pick: impl Fn(&[usize; 6]) -> usize) -> Vec<usize> {
+        self.axes.iter().map(pick).collect()
+    }
+
+    fn outputs(&self) -> Vec<usize> {
+        self.sizes(|[size, kernel, stride, dilation, before, after]| {
+            (size + before + after - (kernel - 1) * dilation - 1) / stride + 1
+        })
+    }
+
+    fn options(&self) -> ConvOptions {
+        let sides = self.axes.iter().map(|axis| [axis[4], axis[5]]).collect();
+        let windows = Windows {
+            stride: self.sizes(|axis| axis[2]),
+            padding: Padding::Sides(sides),
+            dilation: self.sizes(|axis| axis[3]),
+        };
+        ConvOptions { windows, groups: self.groups }
+    }
+
+    fn shapes(&self) -> [Shape; 3] {
+        let (channels, filters) = (self.groups * self.channels, self.groups * self.filters);
+        let x = [&[self.batch, channels], self.sizes(|axis| axis[0]).as_slice()].concat();
+        let weight = [&[filters, self.channels], self.sizes(|axis| axis[1]).as_slice()].concat();
+        [Shape::new(&x), Shape::new(&weight), Shape::new(&[filters])]
+    }
+}
+
+/// Values, and the sum of the absolute values of the terms of each.
+struct Sums {
+    values: Vec<f64>,
+    sizes: Vec<f64>,
+}
+
+impl Sums {
+    fn new(len: usize) -> Self {
+        Sums { values: vec![0.0; len], sizes: vec![0.0; len] }
+    }
+
+    fn add(&mut self, at: usize, term: f64) {
+        self.values[at] += term;
+        self.sizes[at] += term.abs();
+    }
+}
+
+/// Numbers 0, 1, .. as places in a box of those sizes.
+fn places(sizes: &[usize]) -> Vec<Vec<usize>> {
+    let len = sizes.iter().product();
+    let place = |mut index: usize| {
+        let mut place: Vec<usize> = sizes.iter().rev().map(|size| (index % size, index /= size).0).collect();
+        place.reverse();
+        place
+    };
+    (0..len).map(place).collect()
+}
+
+/// y, dx, dweight, dbias of [`run`], by the definition.
+fn reference(case: &Case, inputs: &[Vec<f32>; 3]) -> [Sums; 4] {
+    let [x, weight, bias] =
+        inputs.clone().map(|values| values.iter().map(|v| f64::from(v * 1.5)).collect::<Vec<f64>>());
+    let (outputs, taps) = (places(&case.outputs()), places(&case.sizes(|axis| axis[1])));
+    let spatial = case.sizes(|axis| axis[0]);
+    let inner: usize = spatial.iter().product();
+    let filters = case.groups * case.filters;
+    let len = case.batch * filters * outputs.len();
+    let dy: Vec<f64> = noise(len, 1000).iter().map(|v| f64::from(*v) * 0.75).collect();
+    let (mut y, mut dx) = (Sums::new(len), Sums::new(x.len()));
+    let (mut dweight, mut dbias) = (Sums::new(weight.len()), Sums::new(filters));
+    for (index, dy) in dy.iter().enumerate() {
+        let (place, f, n) = (index % outputs.len(), index / outputs.len() % filters, index / outputs.len() / filters);
+        y.add(index, bias[f]);
+        dbias.add(f, 1.5 * dy);
+        for c in 0..case.channels {
+            let plane = (n * case.groups + f / case.filters) * case.channels + c;
+            for (t, tap) in taps.iter().enumerate() {
+                let place =
+                    case.axes.iter().enumerate().try_fold(0, |at, (axis, [size, _, stride, dilation, before, _])| {
+                        let from = (outputs[place][axis] * stride + tap[axis] * dilation).checked_sub(*before)?;
+                        (from < *size).then_some(at * size + from)
+                    });
+                if let Some(at) = place {
+                    let (xi, wi) = (plane * inner + at, (f * case.channels + c) * taps.len() + t);
+                    y.add(index, x[xi] * weight[wi]);
+                    dx.add(xi, 1.5 * dy * weight[wi]);
+                    dweight.add(wi, 1.5 * dy * x[xi]);
+                }
+            }
+        }
+    }
+    [y, dx, dweight, dbias]
+}
+
+fn check(gpu: &Gpu, case: &Case, seed: u64) {
+    let shapes = case.shapes();
+    let values = [0, 1, 2].map(|index| noise(shapes[index].len(), seed + index as u64));
+    let inputs = [0, 1, 2].map(|index| Value::Float(shapes[index], values[index].clone()));
+    let outcome = run_on(gpu, &inputs, |_, v| vec![v[0].conv(v[1], Some(v[2]), &case.options())]).unwrap();
+    let [y, gradients @ ..] = reference(case, &values);
+    assert_within(&format!("y {case:?}"), &outcome.outputs[0], &y.values, &y.sizes, 1e-6);
+    for (what, (gradient, expected)) in ["dx", "dweight", "dbias"].iter().zip(outcome.gradients.iter().zip(gradients)) {
+        let gradient = gradient.as_ref().expect("a gradient");
+        assert_within(&format!("{what} {case:?}"), gradient, &expected.values, &expected.sizes, 1e-6);
+    }
+}
+
+fn axis() -> impl Strategy<Value = [usize; 6]> {
+    let sizes = (prop_oneof![1usize..8, Just(13), Just(16)], 1usize..5, 1usize..4, 1usize..3, 0usize..3, 0usize..3);
+    sizes.prop_map(|(size, kernel, stride, dilation, before, after)| {
+        // a window that fits
+        let kernel = kernel.min((size + before + after - 1) / dilation + 1);
+        [size, kernel, stride, dilation, before, after]
+    })
+}
+
+proptest! {
+    #![proptest_config(cases(24))]
+
+    #[test]
+    fn values_and_gradients_match_f64(
+        axes in proptest::collection::vec(axis(), 1..4),
+        batch in 1usize..4, groups in 1usize..4, channels in 1usize..6, filters in 1usize..6, seed in 0u64..1000,
+    ) {
+        let case = Case { batch, groups, channels, filters, axes };
+        check(&gpu(), &case, seed);
+    }
+}
+
+/// More rows, columns and k than a tile has, with and without sizes that are multiples of 4.
+#[test]
+fn every_kernel_matches_f64() {
+    let square = |size: usize, kernel: usize, stride: usize, pad: usize| vec![[size, kernel, stride, 1, pad, pad]; 2];
+    let cases = [
+        Case { batch: 2, groups: 1, channels: 8, filters: 70, axes: square(12, 3, 1, 1) },
+        Case { batch: 3, groups: 1, channels: 5, filters: 33, axes: square(11, 3, 2, 1) },
+        Case { batch: 2, groups: 1, channels: 68, filters: 36, axes: square(6, 1, 1, 0) },
+        Case { batch: 2, groups: 1, channels: 9, filters: 34, axes: square(7, 1, 2, 0) },
+        Case { batch: 2, groups: 2, channels: 3, filters: 40, axes: vec![[70, 5, 1, 2, 4, 4]] },
+        Case { batch: 1, groups: 1, channels: 3, filters: 35, axes: vec![[5, 3, 1, 1, 1, 1]; 3] },
+        Case { batch: 2, groups: 24, channels: 1, filters: 1, axes: square(9, 3, 1, 1) },
+    ];
+    for gpu in [gpu(), portable_gpu(), discrete_gpu()] {
+        for (seed, case) in cases.iter().enumerate() {
+            check(&gpu, case, seed as u64);
+        }
+    }
+}
+
+#[test]
+fn gradients_through_every_epilogue() {
+    let inputs = [float([2, 3, 5, 6], 1), float([4, 3, 3, 3], 2), float([4], 3), float([2, 4, 5, 6], 4)];
+    let options = ConvOptions::default().padding(&[1]);
+    check_gradients("plain", &inputs[..2], |_, v| vec![v[0].conv(v[1], None, &options)]);
+    check_gradients("bias, gelu", &inputs[..3], |_, v| vec![v[0].conv(v[1], Some(v[2]), &options).gelu()]);
+    check_gradients("all", &inputs, |_, v| vec![v[0].conv(v[1], Some(v[2]), &options).gelu() + v[3]]);
+    // of a shape that is divided by 4, which the inputs above are not
+    let inputs = [float([1, 3, 4, 4], 1), float([4, 3, 3, 3], 2), float([4], 3), float([1, 4, 4, 4], 4)];
+    check_gradients("vectors", &inputs, |_, v| vec![v[3] + v[0].conv(v[1], Some(v[2]), &options).gelu_tanh()]);
+}
+
+/// What the epilogue does is what the ops do one by one: an output in between keeps them apart.
+#[test]
+fn a_merged_epilogue_gives_what_the_single_ops_give() {
+    for size in [5usize, 8] {
+        let inputs = [float([2, 3, size, 6], 1), float([5, 3, 3, 3], 2), float([5], 3), float([2, 5, size, 6], 4)];
+        let options = ConvOptions::default().same();
+        for gpu in [gpu(), portable_gpu(), discrete_gpu()] {
+            let merged = run_on(&gpu, &inputs, |_, v| vec![v[0].conv(v[1], Some(v[2]), &options).relu() + v[3]]);
+            let single = run_on(&gpu, &inputs, |_, v| {
+                let conv = v[0].conv(v[1], Some(v[2]), &options).named("conv");
+                vec![conv.relu().named("activated") + v[3]]
+            });
+            assert_eq!(merged.unwrap().outputs, single.unwrap().outputs);
+        }
+    }
+}
+
+/// Zeros in the padding are not products with zero: a NaN at the border spreads only as far as its windows.
+#[test]
+fn nothing_leaks_out_of_its_windows() {
+    let mut x = noise(9, 1);
+    x[8] = f32::NAN;
+    let inputs = [Value::Float(Shape::new(&[1, 1, 9]), x), float([1, 1, 3], 2)];
+    let outcome = run(&inputs, |_, v| vec![v[0].conv(v[1], None, &ConvOptions::default().padding(&[2]))]).unwrap();
+    let bad: Vec<usize> = (0..11).filter(|i| outcome.outputs[0][*i].is_nan()).collect();
+    assert_eq!(bad, [8, 9, 10]);
+}
+
+#[test]
+fn misfits_are_errors_that_name_the_op() {
+    let message = |x: &[usize], weight: &[usize], options: ConvOptions| {
+        let graph = Graph::new();
+        graph.input("x", x).conv(graph.input("weight", weight), None, &options);
+        graph.finish().unwrap_err().to_string()
+    };
+    let plain = ConvOptions::default;
+    for (text, said) in [
+        (message(&[2, 3, 8], &[4, 2, 3], plain()), "wants 3 channels"),
+        (message(&[2, 3, 8, 8], &[4, 3, 3], plain()), "other spatial axes"),
+        (message(&[2, 3, 2], &[4, 3, 3], plain()), "does not fit"),
+        (message(&[2, 3, 8], &[4, 3, 3], plain().groups(2)), "2 groups do not divide"),
+        (message(&[2, 3, 8], &[4, 3, 3], plain().stride(&[1, 2])), "stride has 2 numbers"),
+        (message(&[2, 3, 8], &[4, 3, 3], plain().dilation(&[0])), "at least 1"),
+        (message(&[2, 3], &[4, 3], plain()), "1 to 3 spatial axes"),
+    ] {
+        assert!(text.contains("conv") && text.contains(said), "{text}");
+    }
+}

@@ -9,6 +9,7 @@ macro_rules! files {
 /// Every kernel, by name.
 pub const KERNELS: &[(&str, &str)] = files!("shaders":
     "accumulate",
+    "assign",
     "attention_backward_kv",
     "attention_backward_kv_subgroup",
     "attention_backward_q",
@@ -18,6 +19,10 @@ pub const KERNELS: &[(&str, &str)] = files!("shaders":
     "attention_forward_subgroup",
     "attention_mask",
     "attention_weights",
+    "batch_norm",
+    "batch_norm_backward",
+    "batch_norm_statistics",
+    "batch_norm_sums",
     "binary",
     "binary_broadcast",
     "combine_masks",
@@ -25,6 +30,8 @@ pub const KERNELS: &[(&str, &str)] = files!("shaders":
     "constant",
     "contrast",
     "contrast_backward",
+    "conv",
+    "conv_subgroup",
     "copy",
     "correct",
     "cross_entropy",
@@ -66,6 +73,8 @@ pub const KERNELS: &[(&str, &str)] = files!("shaders":
     "unary",
     "unary_backward",
     "weighted_mean",
+    "window_pool",
+    "window_pool_backward",
 );
 
 /// What several kernels import.
@@ -87,8 +96,12 @@ pub const SHARED: &[(&str, &str)] = files!("shaders/shared":
     "attention_tile",
     "attention_tile_query",
     "attention_v",
+    "batch_norm_channel",
     "binary_function",
+    "channel_sum",
     "contrast_sets",
+    "conv_finish",
+    "conv_places",
     "functions",
     "matmul_epilogue",
     "pair_function",
@@ -98,6 +111,7 @@ pub const SHARED: &[(&str, &str)] = files!("shaders/shared":
     "row_mask",
     "step",
     "team",
+    "windows",
 );
 
 /// The text of kernel `name`.

@@ -76,6 +76,8 @@ pub struct Recording {
     pub outputs: Vec<(String, TensorId)>,
     /// Parameters in use.
     pub parameters: Vec<(usize, TensorId)>,
+    /// Parameters that become an output's value when a training step is done, and the outputs' names.
+    pub updates: Vec<(usize, String)>,
 }
 
 impl Recording {
@@ -181,6 +183,25 @@ impl Graph {
             self.fail("output", format!("two outputs are called '{name}'"));
         }
         self.state.borrow_mut().recording.outputs.push((name.to_string(), var.id()));
+    }
+
+    /// Lets `parameter`, a buffer, be `value` once a training step is done ([`crate::train::Trainer`] does it; a [`crate::plan::Plan`] alone
+    /// changes no parameter).
+    pub fn update(&self, parameter: Var<'_>, value: Var<'_>) {
+        let Source::Parameter(index) = self.recording().tensor(parameter.id()).source else {
+            return self.fail("update", "only a parameter can be updated");
+        };
+        if parameter.needs_grad() {
+            return self
+                .fail("update", "a parameter that an optimiser changes cannot be set as well: make it a buffer");
+        }
+        if parameter.shape() != value.shape() || value.dtype() != DType::F32 {
+            let (shape, given) = (parameter.shape(), value.shape());
+            return self.fail("update", format!("the parameter is {shape}, its new value {given}"));
+        }
+        let name = format!("update/{index}");
+        self.output(&name, value);
+        self.state.borrow_mut().recording.updates.push((index, name));
     }
 
     /// Enters the layer `name`: nodes made until the guard is dropped carry its path.

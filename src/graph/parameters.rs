@@ -40,8 +40,10 @@ pub struct ParameterSpec {
     pub shape: Shape,
     /// How it starts.
     pub init: Init,
-    /// False for buffers such as running statistics and for frozen weights.
+    /// False for buffers and for frozen weights.
     pub trainable: bool,
+    /// Set by the model itself rather than by an optimiser, as running statistics are.
+    pub buffer: bool,
     /// Where several weights are stored as one so that one matmul serves them (query, key and value), the names and
     /// rows of each. Empty for an ordinary parameter. Files only ever see the parts.
     pub parts: Vec<Part>,
@@ -99,9 +101,16 @@ impl Parameters {
         Some(Parameter { index, shape: self.specs[index].shape })
     }
 
-    /// Freezes (or thaws) every parameter whose path starts with one of `prefixes`; returns how many values that was.
+    /// Whether an optimiser may change `parameter`.
+    pub fn is_trainable(&self, parameter: Parameter) -> bool {
+        self.specs.get(parameter.index).is_some_and(|spec| spec.trainable)
+    }
+
+    /// Freezes (or thaws) every parameter whose path starts with one of `prefixes`; returns how many values that was. Buffers are no
+    /// matter of training.
     pub fn set_trainable(&mut self, prefixes: &[&str], trainable: bool) -> usize {
-        let chosen = self.specs.iter_mut().filter(|spec| prefixes.iter().any(|prefix| spec.name.starts_with(prefix)));
+        let meant = |spec: &&mut ParameterSpec| prefixes.iter().any(|prefix| spec.name.starts_with(prefix));
+        let chosen = self.specs.iter_mut().filter(|spec| !spec.buffer).filter(meant);
         chosen
             .map(|spec| {
                 spec.trainable = trainable;
@@ -202,6 +211,15 @@ impl Path<'_> {
         self.push(name, shape.into(), init, Vec::new())
     }
 
+    /// A tensor that is saved with the parameters but set by the layer itself, such as a running statistic
+    /// ([`super::Graph::update`]).
+    pub fn buffer(&mut self, name: &str, shape: impl Into<Shape>, init: Init) -> Parameter {
+        let made = self.push(name, shape.into(), init, Vec::new());
+        let spec = &mut self.parameters.specs[made.index];
+        (spec.trainable, spec.buffer) = (false, true);
+        made
+    }
+
     /// Several weights with equal trailing axes as one parameter, stacked along the first axis: `parts` gives the name
     /// and first size of each.
     pub fn packed(&mut self, name: &str, parts: &[(&str, usize)], row: &[usize], init: Init) -> Parameter {
@@ -226,7 +244,7 @@ impl Path<'_> {
     fn push(&mut self, name: &str, shape: Shape, init: Init, parts: Vec<Part>) -> Parameter {
         let index = self.parameters.specs.len();
         let name = self.join(name);
-        self.parameters.specs.push(ParameterSpec { name, shape, init, trainable: true, parts });
+        self.parameters.specs.push(ParameterSpec { name, shape, init, trainable: true, buffer: false, parts });
         Parameter { index, shape }
     }
 

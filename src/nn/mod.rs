@@ -1,14 +1,16 @@
 //! Layers assembled from ops. A layer holds its parameters' handles; `forward` writes the graph.
 
 mod attention;
+mod conv;
 mod linear;
 mod norm;
 mod position;
 mod transformer;
 
 pub use attention::{MultiHeadAttention, MultiHeadAttentionConfig};
+pub use conv::Conv;
 pub use linear::{Embedding, Linear};
-pub use norm::LayerNorm;
+pub use norm::{BatchNorm, LayerNorm};
 pub use position::sinusoidal_positions;
 pub use transformer::{CrossAttentionBlock, NormOrder, TransformerBlock, TransformerConfig};
 

@@ -14,6 +14,8 @@
 //! 6. What is padded is selected away, never multiplied by zero: NaN times zero is NaN.
 
 pub mod attention;
+pub mod batch_norm;
+pub mod conv;
 pub mod dropout;
 pub mod elementwise;
 pub mod indexing;
@@ -26,6 +28,7 @@ pub mod reduce;
 pub mod shape_ops;
 pub mod softmax;
 mod team;
+pub mod window_pooling;
 
 use crate::error::Result;
 use crate::graph::{DType, Graph, Shape, Tensor, Var};

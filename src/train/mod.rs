@@ -10,6 +10,7 @@ pub mod metrics;
 pub mod optimizer;
 #[cfg(feature = "progress")]
 pub mod progress;
+mod running;
 pub mod schedule;
 mod trainer;
 

@@ -1,10 +1,11 @@
 //! A training step as one replay: inputs, forward, loss, backward, clipping, update; the loss comes back without a wait.
 
 use super::optimizer::{Optimizer, OptimizerConfig, OptimizerState, StepSettings};
+use super::running;
 use crate::error::{Error, Result};
 use crate::gpu::{Gpu, Readback};
 use crate::graph::Graph;
-use crate::plan::{Batch, MemoryReport, Mode, ParameterStore, Plan, StepUniform, Values};
+use crate::plan::{Batch, MemoryReport, Mode, ParameterStore, Plan, Program, StepUniform, Values};
 use std::collections::VecDeque;
 
 /// Losses in flight before a step waits for the oldest.
@@ -43,6 +44,8 @@ pub struct Trainer {
     store: ParameterStore,
     plan: Plan,
     optimizer: Optimizer,
+    /// Sets running statistics.
+    running: Program,
     seed: u32,
     step: u64,
     updates: u64,
@@ -64,6 +67,7 @@ impl Trainer {
         let plan = Plan::new(store, Mode::Gradients, build)?;
         let (loss, _) = plan.output_location("loss")?;
         let optimizer = Optimizer::new(store, plan.trained(), config, Some(&loss))?;
+        let running = running::program(store, &plan, optimizer.status())?;
         let gpu = store.gpu().clone();
         // those in flight, and that of the step being recorded
         let staging = || (0..=IN_FLIGHT).map(|_| Readback::staging(&gpu, REPORT_BYTES)).collect();
@@ -73,6 +77,7 @@ impl Trainer {
             store: store.clone(),
             plan,
             optimizer,
+            running,
             seed,
             step: 0,
             updates: 0,
@@ -180,6 +185,7 @@ impl Trainer {
         if updates {
             self.optimizer.encode(encoder);
         }
+        self.running.encode(encoder);
     }
 
     /// Waits for all steps and returns the reports not yet returned.

@@ -1,6 +1,7 @@
 //! The case families: what limbic runs against which golden file.
 
 mod attention;
+mod conv;
 pub mod graph;
 mod loss;
 mod lr_schedules;
@@ -9,6 +10,7 @@ mod metrics;
 mod msa;
 mod norm;
 mod optim;
+mod pool;
 mod seqpool;
 mod tensor;
 
@@ -19,8 +21,10 @@ pub fn family(file: &GoldenFile) -> Option<Run> {
     match file.kind() {
         "metrics" => Some(metrics::run),
         "ops_attention" => Some(|case| graph::run(case, attention::build)),
+        "ops_conv" => Some(|case| graph::run(case, conv::build)),
         "ops_loss" => Some(|case| graph::run(case, loss::build)),
         "ops_norm" => Some(|case| graph::run(case, norm::build)),
+        "ops_pool" => Some(|case| graph::run(case, pool::build)),
         "ops_seqpool" => Some(seqpool::run),
         "ops_lr_schedules" => Some(lr_schedules::run),
         "ops_optim" => Some(optim::run),

@@ -8,9 +8,12 @@ use limbic::models::msa::{
     scoring_graph, training_graph,
 };
 use limbic::ops::attention::{AttentionMasks, AttentionOptions, Projections, attention};
+use limbic::ops::batch_norm::{BatchNormOptions, Running};
+use limbic::ops::conv::ConvOptions;
 use limbic::ops::loss::{Positives, constant, infonce_pairs, prototype_distances};
 use limbic::ops::masks::{combine_masks, look_ahead_mask};
 use limbic::ops::pooling::Spread;
+use limbic::ops::window_pooling::PoolOptions;
 use limbic::plan::{Mode, ParameterStore, Plan};
 use std::collections::BTreeSet;
 use std::sync::OnceLock;
@@ -70,6 +73,50 @@ where
 type Build = for<'g> fn(&'g Graph) -> Vec<Var<'g>>;
 
 const ZOO: &[(&str, Build)] = &[
+    ("convolution", |graph| {
+        // sizes that are multiples of 4, then others; windows of one element, side by side and apart; one to three axes
+        let convolved = |name: &str, x: &[usize], weight: &[usize], options: ConvOptions| {
+            let x = graph.input_with_grad(&format!("{name} x"), x);
+            let bias = graph.input_with_grad(&format!("{name} bias"), [weight[0]]);
+            let plain = x.conv(graph.input_with_grad(&format!("{name} weight"), weight), Some(bias), &options);
+            plain.gelu() + plain.square()
+        };
+        let options = ConvOptions::default;
+        vec![
+            convolved("vectors", &[2, 8, 8, 8], &[40, 8, 3, 3], options().padding(&[1])),
+            convolved("odd", &[2, 5, 7, 9], &[3, 5, 3, 2], options().stride(&[2, 1]).same()),
+            convolved("points", &[2, 8, 4, 4], &[40, 8, 1, 1], options()),
+            convolved("points apart", &[2, 8, 7, 7], &[40, 8, 1, 1], options().stride(&[2])),
+            convolved("groups", &[2, 6, 20], &[4, 3, 3], options().groups(2).dilation(&[2])),
+            convolved("volume", &[1, 2, 4, 6, 6], &[70, 2, 3, 3, 3], options().padding(&[1])),
+            convolved("long", &[4, 8, 64, 64], &[8, 8, 3, 3], options().padding(&[1])),
+        ]
+    }),
+    ("windows", |graph| {
+        let x = graph.input_with_grad("x", [2, 3, 4, 9, 8]);
+        let options = PoolOptions::new(&[3]).stride(&[2]).padding(&[1]);
+        vec![
+            x.max_pool(&options),
+            x.avg_pool(&options),
+            x.avg_pool(&options.clone().without_padding_in_the_count()),
+            x.adaptive_max_pool(&[2]),
+            x.adaptive_avg_pool(&[2, 4, 3]),
+        ]
+    }),
+    ("batch norm", |graph| {
+        let weight = graph.input_with_grad("weight", [3]);
+        let bias = graph.input_with_grad("bias", [3]);
+        let running = Running { mean: graph.input("mean", [3]), variance: graph.input("variance", [3]) };
+        let mut results = Vec::new();
+        for places in [1, 5, 8, 300] {
+            let x = graph.input_with_grad(&format!("x{places}"), [2, 3, places]);
+            let (y, next) = x.batch_norm(Some(weight), Some(bias), running, BatchNormOptions::pytorch());
+            let fixed = x.batch_norm_by_running(Some(weight), Some(bias), running, 1e-5);
+            let plain = x.batch_norm(None, None, running, BatchNormOptions::keras()).0;
+            results.extend([y, next.mean, next.variance, fixed, plain]);
+        }
+        results
+    }),
     ("elementwise", |graph| {
         let x = graph.input_with_grad("x", [3, 8]);
         let row = graph.input_with_grad("row", [1, 8]);

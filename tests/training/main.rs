@@ -4,6 +4,7 @@
 mod faults;
 mod learning;
 mod resume;
+mod running;
 mod stopping;
 #[path = "../support/mod.rs"]
 mod support;

@@ -1,0 +1,38 @@
+// dx = weight / standard deviation * (dy - (dbias + dweight * (x - mean) / standard deviation) / count): batch norm's gradient. With running
+// statistics, which do not depend on x, dx = weight / standard deviation * dy.
+//
+// Dispatch: one invocation per part (part.wgsl) of x [batch, channels, places]. Overwrites `dx`.
+
+// @import "part.wgsl"
+// @import "batch_norm_channel.wgsl"
+
+const WEIGHT: u32 = 1u;
+
+struct Dims { len: u32, channels: u32, parts: u32, count: f32, epsilon: f32 }
+
+@group(0) @binding(2) var<storage, read> dy: array<Part>;
+@group(0) @binding(3) var<storage, read_write> dx: array<Part>;
+@group(0) @binding(4) var<uniform> dims: Dims;
+@group(0) @binding(5) var<storage, read> weight: array<f32>; // @buffer
+@group(0) @binding(6) var<storage, read> x: array<Part>;
+@group(0) @binding(7) var<storage, read> dweight: array<f32>; // @buffer
+@group(0) @binding(8) var<storage, read> dbias: array<f32>; // @buffer
+
+@compute @workgroup_size(64)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    let index = (group.y * groups.x + group.x) * 64u + lane;
+    if (index >= dims.len) {
+        return;
+    }
+    let channel = index / dims.parts % dims.channels;
+    let known = statistics_of(channel, dims.epsilon);
+    var value = dy[index];
+    // @if !RUNNING
+    let normalised = (x[index] - Part(known.x)) * known.y;
+    value -= (Part(dbias[channel]) + dweight[channel] * normalised) / dims.count;
+    // @end
+    // @if WEIGHT
+    value *= weight[channel];
+    // @end
+    dx[index] = known.y * value;
+}

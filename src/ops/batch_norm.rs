@@ -1,0 +1,310 @@
+//! Batch normalisation (Ioffe and Szegedy 2015) of `[batch, channels, ..]`, by the batch's own statistics or by running ones.
+
+use super::elementwise::groups;
+use super::{Backward, Op};
+use crate::error::Result;
+use crate::graph::{DType, Shape, Tensor, Var};
+use crate::plan::{Dispatch, Lower};
+use std::any::Any;
+
+/// What differs between PyTorch and Keras.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct BatchNormOptions {
+    /// Added to the variance.
+    pub epsilon: f32,
+    /// The weight of a batch's statistics in the running ones. PyTorch calls this momentum, Keras one minus it.
+    pub momentum: f32,
+    /// Whether the running variance takes in the batch's unbiased variance (PyTorch) or its biased one (Keras).
+    pub unbiased: bool,
+}
+
+impl BatchNormOptions {
+    /// PyTorch's defaults.
+    pub fn pytorch() -> Self {
+        BatchNormOptions { epsilon: 1e-5, momentum: 0.1, unbiased: true }
+    }
+
+    /// Keras' defaults.
+    pub fn keras() -> Self {
+        BatchNormOptions { epsilon: 1e-3, momentum: 0.01, unbiased: false }
+    }
+}
+
+/// Inputs x, running mean, running variance, then weight and bias where there; outputs y and, in training, the batch's mean and
+/// 1 / standard deviation, and the running mean and variance as they are after this batch. All but x and y are `[channels]`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct BatchNorm {
+    options: BatchNormOptions,
+    training: bool,
+    weight: bool,
+    bias: bool,
+}
+
+/// x as `[batch, channels, places]`, and parts of 4 places or of 1.
+#[derive(Debug, Clone, Copy)]
+struct Sizes {
+    batch: usize,
+    channels: usize,
+    places: usize,
+    part: usize,
+}
+
+impl Sizes {
+    fn of(x: Shape) -> Self {
+        let places = x.axes()[2..].iter().product::<usize>();
+        let part = if places.is_multiple_of(4) { 4 } else { 1 };
+        Sizes { batch: x.axis(0), channels: x.axis(1), places, part }
+    }
+
+    fn parts(&self) -> usize {
+        self.places / self.part
+    }
+
+    /// Elements of a channel.
+    fn count(&self) -> usize {
+        self.batch * self.places
+    }
+
+    fn vector(&self) -> (&'static str, u32) {
+        ("VECTOR", u32::from(self.part == 4))
+    }
+
+    /// A launch with a workgroup per channel.
+    fn by_channel(&self, shader: &'static str, defines: &[(&'static str, u32)]) -> Dispatch {
+        let lanes = self.parts().next_power_of_two().min(64) as u32;
+        let defines = [&[self.vector(), ("LANES", lanes)], defines].concat();
+        let dispatch = Dispatch::new(shader, &defines, self.channels as u32);
+        dispatch.set("batch", self.batch).set("channels", self.channels).set("parts", self.parts())
+    }
+
+    /// A launch with an invocation per part.
+    fn by_part(&self, shader: &'static str, defines: &[(&'static str, u32)]) -> Dispatch {
+        let len = self.batch * self.channels * self.parts();
+        let dispatch = Dispatch::new(shader, &[&[self.vector()], defines].concat(), groups(len));
+        dispatch.set("len", len).set("channels", self.channels).set("parts", self.parts())
+    }
+}
+
+impl BatchNorm {
+    fn weight_index(&self) -> usize {
+        3
+    }
+
+    fn bias_index(&self) -> usize {
+        self.weight_index() + usize::from(self.weight)
+    }
+}
+
+impl Op for BatchNorm {
+    fn name(&self) -> &'static str {
+        "batch_norm"
+    }
+
+    fn output_count(&self) -> usize {
+        if self.training { 5 } else { 1 }
+    }
+
+    fn infer(&self, inputs: &[Tensor]) -> Result<Vec<(Shape, DType)>, String> {
+        let x = inputs.first().ok_or("wants a tensor")?;
+        if let Some(odd) = inputs.iter().find(|tensor| tensor.dtype != DType::F32) {
+            return Err(format!("wants float tensors, got {:?}", odd.dtype));
+        }
+        if x.shape.rank() < 2 || x.shape.is_empty() {
+            return Err(format!("wants [batch, channels, ..] with elements, got {}", x.shape));
+        }
+        let channels = Shape::new(&[x.shape.axis(1)]);
+        if let Some(odd) = inputs[1..].iter().find(|tensor| tensor.shape != channels) {
+            let shape = odd.shape;
+            return Err(format!("x is {}, so statistics, weight and bias must be {channels}, got {shape}", x.shape));
+        }
+        if self.training && Sizes::of(x.shape).count() < 2 {
+            return Err(format!("one value per channel in {} has no variance: train with larger batches", x.shape));
+        }
+        let mut outputs = vec![(x.shape, DType::F32)];
+        if self.training {
+            outputs.extend([(channels, DType::F32); 4]);
+        }
+        Ok(outputs)
+    }
+
+    fn backward<'g>(&self, cx: &Backward<'g>) -> Vec<Option<Var<'g>>> {
+        let mut gradients = vec![None; cx.inputs().len()];
+        let Some(dy) = cx.grad(0) else { return gradients };
+        let [mean, spread] = if self.training { [1, 2].map(|i| cx.output(i)) } else { [1, 2].map(|i| cx.input(i)) };
+        let mut inputs = vec![dy, cx.input(0), mean, spread];
+        inputs.extend(self.weight.then(|| cx.input(self.weight_index())));
+        let made = cx.graph().apply(BatchNormBackward(*self), &inputs);
+        gradients[0] = cx.needs(0).then_some(made[0]);
+        if self.weight {
+            gradients[self.weight_index()] = Some(made[1]);
+        }
+        if self.bias {
+            gradients[self.bias_index()] = Some(made[2]);
+        }
+        gradients
+    }
+
+    fn lower(&self, cx: &mut Lower<'_>) -> Result<()> {
+        let sizes = Sizes::of(cx.input_shape(0));
+        let options = self.options;
+        if self.training {
+            let count = sizes.count() as f32;
+            let correction = if options.unbiased { count / (count - 1.0) } else { 1.0 };
+            let statistics = sizes
+                .by_channel("batch_norm_statistics", &[])
+                .bind("x", cx.input(0))
+                .bind("running_mean", cx.input(1))
+                .bind("running_variance", cx.input(2))
+                .bind("mean", cx.output(1))
+                .bind("spread", cx.output(2))
+                .bind("next_mean", cx.output(3))
+                .bind("next_variance", cx.output(4))
+                .set_float("count", count)
+                .set_float("epsilon", options.epsilon)
+                .set_float("momentum", options.momentum)
+                .set_float("correction", correction);
+            cx.emit(statistics);
+        }
+        let defines = [
+            ("RUNNING", u32::from(!self.training)),
+            ("WEIGHT", u32::from(self.weight)),
+            ("BIAS", u32::from(self.bias)),
+        ];
+        let [mean, spread] = if self.training { [1, 2].map(|i| cx.output(i)) } else { [1, 2].map(|i| cx.input(i)) };
+        let mut dispatch = sizes
+            .by_part("batch_norm", &defines)
+            .bind("x", cx.input(0))
+            .bind("y", cx.output(0))
+            .bind("mean", mean)
+            .bind("spread", spread);
+        if self.weight {
+            dispatch = dispatch.bind("weight", cx.input(self.weight_index()));
+        }
+        if self.bias {
+            dispatch = dispatch.bind("bias", cx.input(self.bias_index()));
+        }
+        cx.emit(dispatch.set_float("epsilon", options.epsilon));
+        Ok(())
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+}
+
+/// Inputs dy, x, mean, 1 / standard deviation (or, of running statistics, the variance), then weight if there; outputs dx, dweight, dbias.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct BatchNormBackward(BatchNorm);
+
+impl Op for BatchNormBackward {
+    fn name(&self) -> &'static str {
+        "batch_norm_backward"
+    }
+
+    fn differentiable(&self) -> bool {
+        false
+    }
+
+    fn output_count(&self) -> usize {
+        3
+    }
+
+    fn infer(&self, inputs: &[Tensor]) -> Result<Vec<(Shape, DType)>, String> {
+        let x = inputs.get(1).ok_or("wants dy and x")?;
+        let channels = Shape::new(&[x.shape.axis(1)]);
+        Ok(vec![(x.shape, DType::F32), (channels, DType::F32), (channels, DType::F32)])
+    }
+
+    fn backward<'g>(&self, cx: &Backward<'g>) -> Vec<Option<Var<'g>>> {
+        vec![None; cx.inputs().len()]
+    }
+
+    fn lower(&self, cx: &mut Lower<'_>) -> Result<()> {
+        let BatchNorm { options, training, weight, .. } = self.0;
+        let sizes = Sizes::of(cx.input_shape(1));
+        let running = ("RUNNING", u32::from(!training));
+        if training || cx.output_used(1) || cx.output_used(2) {
+            let sums = sizes
+                .by_channel("batch_norm_sums", &[running])
+                .bind("x", cx.input(1))
+                .bind("dy", cx.input(0))
+                .bind("mean", cx.input(2))
+                .bind("spread", cx.input(3))
+                .bind("dweight", cx.output(1))
+                .bind("dbias", cx.output(2))
+                .set_float("epsilon", options.epsilon);
+            cx.emit(sums);
+        }
+        if !cx.output_used(0) {
+            return Ok(());
+        }
+        let defines = [running, ("WEIGHT", u32::from(weight))];
+        let mut dispatch = sizes
+            .by_part("batch_norm_backward", &defines)
+            .bind("dy", cx.input(0))
+            .bind("dx", cx.output(0))
+            .bind("mean", cx.input(2))
+            .bind("spread", cx.input(3));
+        if weight {
+            dispatch = dispatch.bind("weight", cx.input(4));
+        }
+        if training {
+            dispatch = dispatch.bind("x", cx.input(1)).bind("dweight", cx.output(1)).bind("dbias", cx.output(2));
+        }
+        cx.emit(dispatch.set_float("count", sizes.count() as f32).set_float("epsilon", options.epsilon));
+        Ok(())
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+}
+
+/// Statistics of the channels, all `[channels]`.
+#[derive(Debug, Clone, Copy)]
+pub struct Running<'g> {
+    pub mean: Var<'g>,
+    pub variance: Var<'g>,
+}
+
+impl<'g> Var<'g> {
+    /// Each channel of `[batch, channels, ..]` normalised by this batch's mean and biased variance, then scaled by `weight` and
+    /// shifted by `bias`, both `[channels]`. Also returns what `running` is after this batch ([`crate::graph::Graph::update`]
+    /// keeps it).
+    pub fn batch_norm(
+        self,
+        weight: Option<Var<'g>>,
+        bias: Option<Var<'g>>,
+        running: Running<'g>,
+        options: BatchNormOptions,
+    ) -> (Var<'g>, Running<'g>) {
+        let made = self.batch_norm_by(weight, bias, running, options, true);
+        (made[0], Running { mean: made[3], variance: made[4] })
+    }
+
+    /// Each channel of `[batch, channels, ..]` normalised by `running`, then scaled and shifted: what inference does.
+    pub fn batch_norm_by_running(
+        self,
+        weight: Option<Var<'g>>,
+        bias: Option<Var<'g>>,
+        running: Running<'g>,
+        epsilon: f32,
+    ) -> Var<'g> {
+        let options = BatchNormOptions { epsilon, ..BatchNormOptions::pytorch() };
+        self.batch_norm_by(weight, bias, running, options, false)[0]
+    }
+
+    fn batch_norm_by(
+        self,
+        weight: Option<Var<'g>>,
+        bias: Option<Var<'g>>,
+        running: Running<'g>,
+        options: BatchNormOptions,
+        training: bool,
+    ) -> Vec<Var<'g>> {
+        let op = BatchNorm { options, training, weight: weight.is_some(), bias: bias.is_some() };
+        let inputs: Vec<Var<'g>> =
+            [self, running.mean, running.variance].into_iter().chain(weight).chain(bias).collect();
+        self.graph().apply(op, &inputs)
+    }
+}

@@ -155,6 +155,33 @@ fn gradients_with_every_mask_and_with_dropout() {
 }
 
 /// Packed projections are the separate ones side by side: the same results and gradients.
+/// With one key nothing depends on the query or the key, to the last bit: an optimiser that divides by the gradient's size would make
+/// steps of rounding.
+#[test]
+fn a_single_key_gives_query_and_key_no_gradient() {
+    for key_mask in [false, true] {
+        let case = Case {
+            batch: 3,
+            heads: 2,
+            query_len: 4,
+            key_len: 1,
+            head_dim: 12,
+            key_mask,
+            query_mask: false,
+            causal: false,
+            pair: false,
+        };
+        for gpu in [gpu(), portable_gpu(), discrete_gpu()] {
+            let outcome = run_on(&gpu, &case.inputs(), |_, v| case.build(v, 0.0)).unwrap();
+            for index in [0, 1] {
+                assert!(outcome.gradients[index].as_ref().unwrap().iter().all(|gradient| *gradient == 0.0));
+            }
+            assert!(outcome.gradients[2].as_ref().unwrap().iter().any(|gradient| *gradient != 0.0));
+            assert_close("one key", &outcome.outputs[0], &case.reference(&case.inputs()), 1e-6);
+        }
+    }
+}
+
 #[test]
 fn packed_projections_give_what_separate_ones_give() {
     let (batch, seq, heads, width) = (2, 9, 2, 8);

@@ -130,6 +130,10 @@ pub fn attention<'g>(
         let (query_len, key_len) = (inputs[query.input].shape().axis(1), inputs[key.input].shape().axis(1));
         mask_bits(graph, &masks, query_len, key_len)
     });
+    // a single key is attended to whatever is asked: with scale 0 its score is 0, and the gradients of query and key are
+    // zero rather than rounding, which Adam would take for a direction
+    let single = inputs[key.input].shape().axis(1) == 1;
+    let scale = if single { 0.0 } else { options.scale.unwrap_or(1.0 / (head_dim as f32).sqrt()) };
     let op = Attention {
         heads,
         head_dim,
@@ -142,7 +146,7 @@ pub fn attention<'g>(
         has_query_mask: masks.query.is_some(),
         has_bits: bits.is_some(),
         causal: masks.causal,
-        scale: options.scale.unwrap_or(1.0 / (head_dim as f32).sqrt()),
+        scale,
         dropout: Dropout::new(graph, options.dropout),
     };
     let key_mask = masks.key.filter(|_| op.has_key_mask);

@@ -1,3 +1,4 @@
 //! The models of human affect. Each reads like the figure in its paper.
 
 pub mod msa;
+pub mod personality;

@@ -133,12 +133,15 @@ impl Op for BatchNorm {
         let [mean, spread] = if self.training { [1, 2].map(|i| cx.output(i)) } else { [1, 2].map(|i| cx.input(i)) };
         let mut inputs = vec![dy, cx.input(0), mean, spread];
         inputs.extend(self.weight.then(|| cx.input(self.weight_index())));
-        let made = cx.graph().apply(BatchNormBackward(*self), &inputs);
-        gradients[0] = cx.needs(0).then_some(made[0]);
-        if self.weight {
+        let needs = |there: bool, index: usize| there && cx.needs(index);
+        let parameters = [needs(self.weight, self.weight_index()), needs(self.bias, self.bias_index())];
+        let op = BatchNormBackward { forward: *self, dx: cx.needs(0), parameters: parameters.contains(&true) };
+        let made = cx.graph().apply(op, &inputs);
+        gradients[0] = op.dx.then_some(made[0]);
+        if parameters[0] {
             gradients[self.weight_index()] = Some(made[1]);
         }
-        if self.bias {
+        if parameters[1] {
             gradients[self.bias_index()] = Some(made[2]);
         }
         gradients
@@ -194,7 +197,13 @@ impl Op for BatchNorm {
 
 /// Inputs dy, x, mean, 1 / standard deviation (or, of running statistics, the variance), then weight if there; outputs dx, dweight, dbias.
 #[derive(Debug, Clone, Copy, PartialEq)]
-struct BatchNormBackward(BatchNorm);
+struct BatchNormBackward {
+    forward: BatchNorm,
+    /// Whether dx is wanted.
+    dx: bool,
+    /// Whether dweight or dbias is.
+    parameters: bool,
+}
 
 impl Op for BatchNormBackward {
     fn name(&self) -> &'static str {
@@ -220,10 +229,10 @@ impl Op for BatchNormBackward {
     }
 
     fn lower(&self, cx: &mut Lower<'_>) -> Result<()> {
-        let BatchNorm { options, training, weight, .. } = self.0;
+        let BatchNorm { options, training, weight, .. } = self.forward;
         let sizes = Sizes::of(cx.input_shape(1));
         let running = ("RUNNING", u32::from(!training));
-        if training || cx.output_used(1) || cx.output_used(2) {
+        if training || self.parameters {
             let sums = sizes
                 .by_channel("batch_norm_sums", &[running])
                 .bind("x", cx.input(1))
@@ -235,7 +244,7 @@ impl Op for BatchNormBackward {
                 .set_float("epsilon", options.epsilon);
             cx.emit(sums);
         }
-        if !cx.output_used(0) {
+        if !self.dx {
             return Ok(());
         }
         let defines = [running, ("WEIGHT", u32::from(weight))];

@@ -7,9 +7,11 @@ mod loss;
 mod lr_schedules;
 mod matmul;
 mod metrics;
+mod model;
 mod msa;
 mod norm;
 mod optim;
+mod personality;
 mod pool;
 mod seqpool;
 mod tensor;
@@ -37,6 +39,9 @@ pub fn family(file: &GoldenFile) -> Option<Run> {
         _ => match file.meta["model"].as_str().unwrap_or_default() {
             "MSASeqLevelModel" => Some(msa::sequence_level),
             model if model.starts_with("MSAModel") => Some(msa::baseline),
+            "CompletePersonalityModel" => Some(personality::head),
+            model if model.contains("ResNet") => Some(personality::resnet),
+            model if model.starts_with("I3D") => Some(personality::i3d),
             _ => None,
         },
     }

@@ -1,23 +1,18 @@
 //! The sentiment models against Keras': every output, weight gradient, input gradient and optimiser step.
 
 use super::graph::gpu;
+use super::model::{self, Outcomes, finish, shape_of, text, transpose};
 use crate::golden_harness::{Case, Comparison, Outcome};
 use limbic::graph::{Graph, Parameters, Var};
 use limbic::models::msa::{BaselineConfig, ModalityConfig, ModalityInput, Msa, MsaBaseline, MsaConfig, Pooling};
 use limbic::nn::Context;
 use limbic::plan::Batch;
 use limbic::plan::{Mode, ParameterStore, Plan};
-use limbic::train::{Clipping, Convention, OptimizerConfig, Rule, StepSettings, Trainer};
+use limbic::train::{Convention, Trainer};
 use limbic::weights::TensorData;
 use serde_json::Value;
 
 const MODALITIES: [&str; 3] = ["text", "audio", "video"];
-type Outcomes<T> = Result<T, String>;
-
-fn text(error: limbic::Error) -> String {
-    error.to_string()
-}
-
 pub fn sequence_level(case: &Case<'_>) -> Outcome {
     finish(case, |comparison| {
         let (config, explicit) = config(case)?;
@@ -81,14 +76,6 @@ pub fn baseline(case: &Case<'_>) -> Outcome {
         };
         check(case, comparison, model.parameters(), &names, false, &build)
     })
-}
-
-fn finish(case: &Case<'_>, work: impl FnOnce(&mut Comparison<'_>) -> Outcomes<()>) -> Outcome {
-    let mut comparison = Comparison::new(case);
-    if let Err(message) = work(&mut comparison) {
-        comparison.problem(message);
-    }
-    comparison.finish()
 }
 
 fn config(case: &Case<'_>) -> Outcomes<(MsaConfig, bool)> {
@@ -196,22 +183,7 @@ fn optimizer_steps(
     build: &dyn Fn(&Graph, bool) -> limbic::Result<()>,
 ) -> Outcomes<()> {
     let name = settings["name"].as_str().ok_or("an optimiser without a name")?;
-    let number = |key: &str| settings[key].as_f64();
-    let rule = match settings["kind"].as_str() {
-        Some("adamw") => Rule::Adam { beta1: 0.9, beta2: 0.999, epsilon: 1e-7, decoupled: true },
-        Some("adam") => Rule::Adam { beta1: 0.9, beta2: 0.999, epsilon: 1e-7, decoupled: false },
-        Some("sgd") => Rule::Sgd { momentum: number("momentum").unwrap_or(0.0) as f32, nesterov: false },
-        other => return Err(format!("the optimiser {other:?} is not known")),
-    };
-    let config = OptimizerConfig {
-        rule,
-        convention: Convention::Keras,
-        weight_decay: number("weight_decay").unwrap_or(0.0) as f32,
-        clipping: number("clip").map_or(Clipping::None, |limit| Clipping::GlobalNorm(limit as f32)),
-        groups: Vec::new(),
-        accumulation: 1,
-    };
-    let step = StepSettings { learning_rate: number("lr").ok_or("an optimiser without lr")?, beta1: None };
+    let (config, step) = model::optimizer(settings, Convention::Keras)?;
     store.upload(initial).map_err(text)?;
     let mut trainer = Trainer::new(store, config, 0, |graph| build(graph, false)).map_err(text)?;
     let key = format!("steps/{name}/loss");
@@ -232,11 +204,6 @@ fn optimizer_steps(
         comparison.after_steps(name, parameter, shape_of(case, &format!("after/{name}/{parameter}")), &values);
     });
     Ok(())
-}
-
-/// The file's shape of a tensor (Keras keeps heads and head width as two axes); empty where it does not hold it.
-fn shape_of<'a>(case: &Case<'a>, key: &str) -> &'a [usize] {
-    case.get(key).map_or(&[], |tensor| tensor.shape())
 }
 
 /// Values of padded steps are whatever the library computes; only valid ones matter to the outputs, and only they are compared.
@@ -389,9 +356,4 @@ fn keras_layout(values: &[f32], ours: &[usize], table: bool) -> Vec<f32> {
         [outputs, inputs] if !table => transpose(values, *outputs, *inputs),
         _ => values.to_vec(),
     }
-}
-
-/// A matrix of `rows` rows, row-major, transposed.
-fn transpose(values: &[f32], rows: usize, columns: usize) -> Vec<f32> {
-    (0..rows * columns).map(|index| values[(index % rows) * columns + index / rows]).collect()
 }

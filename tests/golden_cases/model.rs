@@ -158,7 +158,7 @@ impl Model<'_> {
                 if len != shape.len() {
                     return Err(format!("{ours} is {shape}, the file's is {:?}", tensor.shape()));
                 }
-                values.extend(self.from_file(tensor.as_f32().ok_or("not f32")?, shape));
+                values.extend(self.in_ours(tensor.as_f32().ok_or("not f32")?, shape));
                 used += 1;
             }
             all.push(values);
@@ -177,13 +177,13 @@ impl Model<'_> {
     fn each(&self, values: &[Vec<f32>], mut visit: impl FnMut(&str, Vec<f32>)) {
         for (spec, values) in self.parameters.specs().iter().zip(values) {
             for (ours, shape, start) in spec.named() {
-                visit(&(self.name)(&ours), self.to_file(&values[start..start + shape.len()], shape));
+                visit(&(self.name)(&ours), self.in_its_layout(&values[start..start + shape.len()], shape));
             }
         }
     }
 
     /// Keras' dense kernels are [in, out], its convolutions' [.., in, out]; ours are [out, in, ..].
-    fn to_file(&self, values: &[f32], ours: Shape) -> Vec<f32> {
+    fn in_its_layout(&self, values: &[f32], ours: Shape) -> Vec<f32> {
         match ours.axes() {
             [outputs, inputs, rest @ ..] if self.convention == Convention::Keras => {
                 let taps = rest.iter().product::<usize>();
@@ -196,7 +196,7 @@ impl Model<'_> {
         }
     }
 
-    fn from_file(&self, values: &[f32], ours: Shape) -> Vec<f32> {
+    fn in_ours(&self, values: &[f32], ours: Shape) -> Vec<f32> {
         match ours.axes() {
             [outputs, inputs, rest @ ..] if self.convention == Convention::Keras => {
                 let taps = rest.iter().product::<usize>();

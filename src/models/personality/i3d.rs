@@ -119,7 +119,7 @@ impl Inception {
 
 #[derive(Debug, Clone)]
 enum Layer {
-    Mixed(Inception),
+    Mixed(Box<Inception>),
     Pool([usize; 3]),
 }
 
@@ -156,7 +156,7 @@ impl I3d {
                     let widths = widths.map(width);
                     let module = Inception::new(path, name, channels, widths);
                     channels = widths[0] + widths[2] + widths[4] + widths[5];
-                    Layer::Mixed(module)
+                    Layer::Mixed(Box::new(module))
                 }
             });
         }

@@ -12,7 +12,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
 /// Textures of one size class. More would be filled less often, but take more memory.
-const MOST: usize = 4;
+const MOST: usize = 8;
 
 /// A binding that a dispatch reads through a texture.
 #[derive(Debug, Clone, PartialEq, Eq)]

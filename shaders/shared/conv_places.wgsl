@@ -12,9 +12,9 @@
 
 const FORWARD: u32 = 1u;
 const TO_INPUT: u32 = 0u;
+const TO_WEIGHT: u32 = 0u;
 // Windows of one element, side by side, and their number a multiple of 4: columns lie as B's elements do. Not for TO_WEIGHT.
 const B_VECTOR: u32 = 0u;
-const TO_WEIGHT: u32 = 0u;
 
 // Per group.
 const CHANNELS: u32 = 4u;
@@ -63,8 +63,8 @@ const WIDTH: u32 = IN_W;
 
 struct Dims { rows: u32, columns: u32, k: u32, splits: u32, k_per_split: u32, split_stride: u32 }
 
-// What a column, or TO_WEIGHT a k, contributes to a place in B: the element's number, as far as it is known, and the place along each
-// axis. A Tap is the same of a channel and a place in the window; the sum of the two is the place.
+// What a window (site) or a channel and a place in the window (tap) contributes to a place in B: to the element's number and to the place
+// along each axis. The sum of the two is the place.
 struct Part { at: u32, z: i32, y: i32, x: i32 }
 
 fn site_of(index: u32, group: u32) -> Part {

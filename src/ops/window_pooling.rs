@@ -1,7 +1,7 @@
 //! Pooling over windows of one to three spatial axes: maximum and mean, of windows that move by a stride or that cut each axis into a
 //! given number of parts.
 
-use super::conv::geometry::{Axes, Axis, output_shape};
+use super::conv::geometry::{Axes, constants, output_shape};
 use super::conv::{Padding, Windows};
 use super::elementwise::groups;
 use super::{Backward, Op};
@@ -113,16 +113,8 @@ impl WindowPool {
             Spread::Adaptive(_) => (1, 0),
         };
         let mut defines = vec![("MAXIMUM", u32::from(self.maximum)), ("ADAPTIVE", adaptive), ("COUNT_PADDING", count)];
-        const NAMES: [[&str; 7]; 3] = [
-            ["IN_D", "OUT_D", "KERNEL_D", "STRIDE_D", "DILATION_D", "BEFORE_D", "AFTER_D"],
-            ["IN_H", "OUT_H", "KERNEL_H", "STRIDE_H", "DILATION_H", "BEFORE_H", "AFTER_H"],
-            ["IN_W", "OUT_W", "KERNEL_W", "STRIDE_W", "DILATION_W", "BEFORE_W", "AFTER_W"],
-        ];
-        for (names, axis) in NAMES.iter().zip(axes) {
-            let Axis { input, output, kernel, stride, dilation, before, after } = *axis;
-            let values = [input, output, kernel, stride, dilation, before, after].map(|value| value as u32);
-            defines.extend(names.iter().copied().zip(values));
-        }
+        let after = ["AFTER_D", "AFTER_H", "AFTER_W"].into_iter().zip(axes.iter().map(|axis| axis.after as u32));
+        defines.extend(constants(axes).into_iter().chain(after));
         defines.extend(more);
         Dispatch::new(shader, &defines, groups(len)).set("len", len)
     }

@@ -116,6 +116,18 @@ pub(crate) fn volume(axes: &Axes, size: impl Fn(&Axis) -> usize) -> usize {
     axes.iter().map(size).product()
 }
 
+/// What shaders call the axes' sizes: `IN_D`, `IN_H`, `IN_W` and so on.
+pub(crate) fn constants(axes: &Axes) -> Vec<(&'static str, u32)> {
+    const NAMES: [[&str; 6]; 3] = [
+        ["IN_D", "OUT_D", "KERNEL_D", "STRIDE_D", "DILATION_D", "BEFORE_D"],
+        ["IN_H", "OUT_H", "KERNEL_H", "STRIDE_H", "DILATION_H", "BEFORE_H"],
+        ["IN_W", "OUT_W", "KERNEL_W", "STRIDE_W", "DILATION_W", "BEFORE_W"],
+    ];
+    let of = |axis: &Axis| [axis.input, axis.output, axis.kernel, axis.stride, axis.dilation, axis.before];
+    let all = NAMES.iter().zip(axes).flat_map(|(names, axis)| names.iter().copied().zip(of(axis)));
+    all.map(|(name, value)| (name, value as u32)).collect()
+}
+
 /// The axes' output sizes, without those that are absent.
 pub(crate) fn output_shape(lead: &[usize], axes: &Axes, rank: usize) -> Shape {
     let spatial: Vec<usize> = axes[3 - rank..].iter().map(|axis| axis.output).collect();

@@ -1,6 +1,6 @@
 //! Which convolution kernel a pass takes, its geometry, and its dispatches.
 
-use super::geometry::{Axes, volume};
+use super::geometry::{Axes, Axis, constants, volume};
 use crate::error::Result;
 use crate::gpu::Capabilities;
 use crate::ops::elementwise::Activation;
@@ -91,30 +91,27 @@ impl Geometry {
     }
 
     fn constants(&self, pass: Pass) -> Vec<(&'static str, u32)> {
+        let back = pass == Pass::ToInput;
+        // windows stay inside where nothing is padded; an element may lie under fewer windows than there are taps
+        let check = |axis: &Axis| {
+            let to_few = back && (axis.kernel > 1 || axis.stride > 1 || axis.output != axis.input);
+            u32::from(axis.before + axis.after > 0 || to_few)
+        };
         let [depth, height, width] = &self.axes;
-        let mut constants: Vec<(&'static str, usize)> = vec![
-            ("FORWARD", usize::from(pass == Pass::Forward)),
-            ("TO_INPUT", usize::from(pass == Pass::ToInput)),
-            ("TO_WEIGHT", usize::from(pass == Pass::ToWeight)),
-            ("CHANNELS", self.channels),
-            ("FILTERS", self.filters),
-            ("GROUPS", self.groups),
-        ];
-        const NAMES: [[&str; 7]; 3] = [
-            ["IN_D", "OUT_D", "KERNEL_D", "STRIDE_D", "DILATION_D", "BEFORE_D", "CHECK_D"],
-            ["IN_H", "OUT_H", "KERNEL_H", "STRIDE_H", "DILATION_H", "BEFORE_H", "CHECK_H"],
-            ["IN_W", "OUT_W", "KERNEL_W", "STRIDE_W", "DILATION_W", "BEFORE_W", "CHECK_W"],
-        ];
-        for (names, axis) in NAMES.iter().zip([depth, height, width]) {
-            // windows stay inside where nothing is padded; an element may lie under fewer windows than there are taps
-            let to_few = pass == Pass::ToInput && (axis.kernel > 1 || axis.stride > 1 || axis.output != axis.input);
-            let check = usize::from(axis.before + axis.after > 0 || to_few);
-            let values = [axis.input, axis.output, axis.kernel, axis.stride, axis.dilation, axis.before, check];
-            constants.extend(names.iter().copied().zip(values));
-        }
-        let strided = pass == Pass::ToInput && self.axes.iter().any(|axis| axis.stride > 1);
-        constants.push(("STRIDED", usize::from(strided)));
-        constants.into_iter().map(|(name, value)| (name, value as u32)).collect()
+        let mut constants = constants(&self.axes);
+        constants.extend([
+            ("FORWARD", u32::from(pass == Pass::Forward)),
+            ("TO_INPUT", u32::from(back)),
+            ("TO_WEIGHT", u32::from(pass == Pass::ToWeight)),
+            ("CHANNELS", self.channels as u32),
+            ("FILTERS", self.filters as u32),
+            ("GROUPS", self.groups as u32),
+            ("CHECK_D", check(depth)),
+            ("CHECK_H", check(height)),
+            ("CHECK_W", check(width)),
+            ("STRIDED", u32::from(back && self.axes.iter().any(|axis| axis.stride > 1))),
+        ]);
+        constants
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::model::{store, three};
 use limbic::graph::Graph;
 use limbic::models::msa::{
-    BaselineConfig, BatchShape, ModalityConfig, ModalityInput, Msa, MsaBaseline, MsaConfig, RegressionLoss,
+    BaselineConfig, BatchShape, Encoder, ModalityConfig, ModalityInput, Msa, MsaBaseline, MsaConfig, RegressionLoss,
     training_graph,
 };
 use limbic::nn::Context;
@@ -24,6 +24,9 @@ fn wrong_configs() -> Vec<(MsaConfig, &'static str)> {
         (MsaConfig { model_dim: 0, ..three() }, "model_dim 0"),
         (MsaConfig { model_dim: 2, num_heads: 1, ..three() }, "at least 4"),
         (MsaConfig { ff_dim: 0, ..three() }, "ff_dim"),
+        (MsaConfig { model_dim: 15, num_heads: 1, encoder: Encoder::Lstm, ..three() }, "model_dim 15 must be even"),
+        (MsaConfig { model_dim: 4096, encoder: Encoder::Gru, ..three() }, "at most 2048"),
+        (MsaConfig { n_layers_mod: 17, encoder: Encoder::Tcn, ..three() }, "at most 16"),
         (MsaConfig { dropout: 1.0, ..three() }, "dropout must be in [0, 1), not 1"),
         (MsaConfig { dropout: -0.1, ..three() }, "not -0.1"),
         (MsaConfig { dropout: f32::NAN, ..three() }, "NaN"),

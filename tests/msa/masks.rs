@@ -1,21 +1,23 @@
 //! The masking laws of the whole model: what is padded is never read into a result, forward or backward.
 
 use crate::model::{Outcome, Sample, TABLE, bits, config, finite, run, store, three};
-use limbic::models::msa::{Msa, MsaConfig, Pooling};
+use limbic::models::msa::{Encoder, Msa, MsaConfig, Pooling};
 
 /// Real steps of text, audio and video of three clips; none fills its sequence in every modality.
 const LENS: [&[usize]; 3] = [&[4, 9, 2], &[6, 1, 7], &[1, 12, 5]];
 const SEQ_LENS: [usize; 3] = [6, 12, 7];
 
-/// Both ways of pooling, fusion one way and both ways, norm before and after.
-fn configs() -> [MsaConfig; 2] {
+/// Both ways of pooling, fusion one way and both ways, norm before and after, every encoder.
+fn configs() -> Vec<MsaConfig> {
     let one_way = MsaConfig {
         bidirectional_fusion: false,
         pooling_method: Pooling::Mean,
         norm_first: false,
         ..config(&[("text", 5), ("audio", 8), ("video", 3)])
     };
-    [three(), one_way]
+    let encoders = [Encoder::Lstm, Encoder::Gru, Encoder::Tcn];
+    let others = encoders.map(|encoder| MsaConfig { encoder, n_layers_mod: 2, ..three() });
+    [three(), one_way].into_iter().chain(others).collect()
 }
 
 fn assert_same(what: &str, actual: &Outcome, expected: &Outcome) {

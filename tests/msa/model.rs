@@ -2,7 +2,7 @@
 
 use crate::support::{gpu, noise};
 use limbic::graph::Graph;
-use limbic::models::msa::{ModalityConfig, ModalityInput, Msa, MsaConfig, Pooling};
+use limbic::models::msa::{Encoder, ModalityConfig, ModalityInput, Msa, MsaConfig, Pooling};
 use limbic::nn::Context;
 use limbic::plan::{Mode, ParameterStore, Plan};
 
@@ -17,6 +17,7 @@ pub fn config(modalities: &[(&str, usize)]) -> MsaConfig {
         model_dim: 16,
         num_heads: 2,
         ff_dim: 24,
+        encoder: Encoder::Transformer,
         n_layers_mod: 1,
         n_layers_fuse: 1,
         bidirectional_fusion: true,

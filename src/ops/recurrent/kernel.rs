@@ -38,8 +38,9 @@ impl Walk {
         self.dispatch("recurrent_backward", &team, gates, flags)
     }
 
-    fn vector(&self) -> bool {
-        self.hidden.is_multiple_of(4)
+    /// Neighbours along k that are read at once.
+    fn part(&self) -> usize {
+        if self.hidden.is_multiple_of(4) { 4 } else { 1 }
     }
 
     /// `depth`: how many products each sum has.
@@ -47,6 +48,7 @@ impl Walk {
         let width = team.rows.min(4);
         let numbers = [
             ("HIDDEN", self.hidden),
+            ("PART", self.part()),
             ("LANES", team.lanes),
             ("UNITS", team.units),
             ("WIDTH", width),
@@ -55,7 +57,7 @@ impl Walk {
         let switches = [
             ("LSTM", self.cell == Cell::Lstm),
             ("MASK", self.masked),
-            ("VECTOR", self.vector()),
+            ("VECTOR", self.part() == 4),
             ("SUBGROUP", team.subgroup),
             ("PAIR", width == 2),
             ("SINGLE", width == 1),
@@ -67,7 +69,7 @@ impl Walk {
             .set("batch", self.batch)
             .set("seq", self.seq)
             .set("hidden", self.hidden)
-            .set("parts", if self.vector() { depth / 4 } else { depth })
+            .set("parts", depth / self.part())
             .set("reverse", usize::from(self.reverse))
     }
 }
@@ -127,4 +129,3 @@ pub(super) fn along_rows(weight: Var<'_>) -> Var<'_> {
         _ => weight,
     }
 }
-

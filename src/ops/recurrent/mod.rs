@@ -80,7 +80,9 @@ impl Op for Recurrence {
     }
 
     fn infer(&self, inputs: &[Tensor]) -> Result<Vec<(Shape, DType)>, String> {
-        let [projected, weight, _, start, ..] = inputs else { return Err("wants inputs, a weight, a state".to_string()) };
+        let [projected, weight, _, start, ..] = inputs else {
+            return Err("wants inputs, a weight, a state".to_string());
+        };
         let [batch, seq, rows] = *projected.shape.axes() else {
             return Err(format!("wants projected inputs [batch, seq, gates * hidden], got {}", projected.shape));
         };
@@ -97,7 +99,10 @@ impl Op for Recurrence {
         }
         let state = Shape::new(&[states, batch, hidden]);
         if start.shape != state {
-            return Err(format!("the first state must be {states} tensors of [{batch}, {hidden}], got {}", start.shape));
+            return Err(format!(
+                "the first state must be {states} tensors of [{batch}, {hidden}], got {}",
+                start.shape
+            ));
         }
         if let Some(bias) = inputs.get(Self::BIAS).filter(|_| self.biased())
             && bias.shape != Shape::new(&[rows])
@@ -350,13 +355,14 @@ impl<'g> Var<'g> {
             let mut outputs = Vec::with_capacity(directions.len());
             for (direction, weights) in directions.iter().enumerate() {
                 let index = last[0].len();
-                let start: Vec<Var<'g>> = start.iter().map(|state| state.slice(0, index, index + 1).squeeze(0)).collect();
+                let start: Vec<Var<'g>> =
+                    start.iter().map(|state| state.slice(0, index, index + 1).squeeze(0)).collect();
                 let (states, end) = x.recurrent(cell, weights, &start, Steps { mask, reverse: direction == 1 });
                 outputs.push(states);
                 last.iter_mut().zip(end).for_each(|(all, state)| all.push(state));
             }
             x = graph.concat(&outputs, 2);
         }
-        (x, last.iter().map(|states| graph.stack(states, 0)).collect())
+        (x, last.iter().filter(|states| !states.is_empty()).map(|states| graph.stack(states, 0)).collect())
     }
 }

@@ -10,7 +10,7 @@
 // Dispatch: ceil(batch / ROWS) workgroups of LANES invocations (recurrence.wgsl). Overwrites states, and saved under SAVE, last under LAST.
 
 const COLUMNS: u32 = UNITS * GATES;
-const HALF: u32 = HIDDEN * QUADS;
+const HALF: u32 = CAPACITY * QUADS;
 const SHARED: u32 = 2u * HALF; // the state before a step and the one after it
 const SAVE: u32 = 1u;
 const LAST: u32 = 1u;

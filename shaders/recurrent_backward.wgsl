@@ -12,7 +12,7 @@
 // meanwhile, each element touched by one invocation alone.
 
 const COLUMNS: u32 = UNITS;
-const SHARED: u32 = GATES * HIDDEN * QUADS; // the gates' gradients of one step
+const SHARED: u32 = GATES * CAPACITY * QUADS; // the gates' gradients of one step
 const DSTATES: u32 = 1u;
 const DLAST: u32 = 1u;
 

@@ -148,17 +148,17 @@ fn right_padded(lens: &[usize], seq: usize) -> Vec<u32> {
 }
 
 proptest! {
-    #![proptest_config(cases(10))]
+    #![proptest_config(cases(8))]
 
     #[test]
     fn values_and_gradients_match_f64(
         lstm in any::<bool>(),
         reverse in any::<bool>(),
         masked in any::<bool>(),
-        batch in prop_oneof![1usize..7, Just(13), Just(17)],
+        batch in prop_oneof![1usize..7, Just(17)],
         seq in 1usize..7,
         features in 1usize..6,
-        hidden in prop_oneof![1usize..14, Just(20), Just(35), Just(72)],
+        hidden in prop_oneof![1usize..14, Just(35), Just(72)],
         seed in 0u64..1000,
     ) {
         let cell = if lstm { Cell::Lstm } else { Cell::Gru };
@@ -172,8 +172,8 @@ proptest! {
 /// Eight rows a workgroup down to one, several rounds of units, and sizes at the limit of workgroup memory.
 #[test]
 fn every_kernel_variant_matches_f64() {
-    let software: &[[usize; 3]] = &[[16, 3, 128], [9, 3, 132], [2, 2, 300]];
-    let portable: &[[usize; 3]] = &[[5, 3, 7], [3, 2, 300]];
+    let software: &[[usize; 3]] = &[[16, 3, 128], [9, 2, 132], [2, 2, 300]];
+    let portable: &[[usize; 3]] = &[[5, 3, 7], [3, 2, 260]];
     let discrete: &[[usize; 3]] = &[[300, 2, 12]];
     let gpus = [
         ("software", support::gpu(), software),
@@ -261,7 +261,8 @@ fn two_layers(
         };
         let layers = [vec![weights(2), weights(5)], vec![weights(8), weights(11)]];
         let (y, last) = v[0].recurrent_layers(cell, &layers, &[], Some(v[1]), 0.0);
-        std::iter::once(y).chain(last).collect()
+        // cotangents that fall on the states alone would depend on how long the padding is
+        [y.detach(), y.masked_mean(v[1])].into_iter().chain(last).collect()
     });
     let outcome = outcome.unwrap();
     let gradients = outcome.gradients.iter().flatten().map(|gradient| bits(gradient)).collect();

@@ -11,7 +11,7 @@
 
 const LSTM: u32 = 1u; // else GRU
 const GATES: u32 = 3u + LSTM;
-const HIDDEN: u32 = 64u;
+const CAPACITY: u32 = 64u; // hidden units that there is workgroup memory for
 const MASK: u32 = 1u;
 const SUBGROUP: u32 = 0u;
 const LANES: u32 = 64u;

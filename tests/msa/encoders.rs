@@ -37,14 +37,14 @@ fn each_learns_one_batch_by_heart() {
         let build = |graph: &limbic::graph::Graph| training_graph(&model, graph, &shape, RegressionLoss::Mse);
         let mut trainer = Trainer::new(&store, OptimizerConfig::adamw(0.0), 1, build).unwrap();
         let mut losses = Vec::new();
-        for step in 0..120 {
+        for step in 0..80 {
             // slowly at the end, so that running statistics catch up with the batch's
-            let settings = StepSettings { learning_rate: if step < 80 { 1e-2 } else { 1e-3 }, beta1: None };
+            let settings = StepSettings { learning_rate: if step < 55 { 1e-2 } else { 1e-3 }, beta1: None };
             losses.extend(trainer.step(batch(&config, &seq_lens, true), settings).unwrap());
         }
         losses.extend(trainer.finish().unwrap());
-        let (first, last) = (losses[0].loss, losses[119].loss);
-        assert!(last < 0.02 * first, "{encoder:?}: the loss fell from {first} to {last} only");
+        let (first, last) = (losses[0].loss, losses[79].loss);
+        assert!(last < 0.05 * first, "{encoder:?}: the loss fell from {first} to {last} only");
         for (spec, (before, after)) in
             model.parameters().specs().iter().zip(before.iter().zip(store.download().unwrap()))
         {

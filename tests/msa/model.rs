@@ -115,7 +115,12 @@ pub fn finite(values: &[f32]) -> bool {
 pub fn store(model: &Msa) -> ParameterStore {
     let specs = model.parameters().specs().iter().enumerate();
     let values: Vec<Vec<f32>> = specs
-        .map(|(index, spec)| noise(spec.shape.len(), 500 + index as u64).iter().map(|value| 0.4 * value).collect())
+        .map(|(index, spec)| {
+            let values = noise(spec.shape.len(), 500 + index as u64).into_iter().map(|value| 0.4 * value);
+            // a variance is positive
+            let least = if spec.name.ends_with("running_var") { 1.0 } else { 0.0 };
+            values.map(|value| value + least).collect()
+        })
         .collect();
     ParameterStore::new(&gpu(), model.parameters(), &values).expect("a store")
 }

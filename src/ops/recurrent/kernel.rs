@@ -26,16 +26,20 @@ pub(super) struct Walk {
 impl Walk {
     /// Through the steps: two states of a row, and an LSTM's cells, are in workgroup memory.
     pub(super) fn forward(&self, capabilities: &Capabilities, flags: &[(&'static str, u32)]) -> Dispatch {
-        let floats = (1 + self.cell.states()) * self.hidden;
+        let floats = (1 + self.cell.states()) * self.capacity();
         let team = Team::choose(capabilities, self, floats, self.cell.gates());
         self.dispatch("recurrent", &team, self.hidden, flags)
     }
 
     /// Back: the gradients of a row's gates are in workgroup memory.
     pub(super) fn backward(&self, capabilities: &Capabilities, flags: &[(&'static str, u32)]) -> Dispatch {
-        let gates = self.cell.gates() * self.hidden;
-        let team = Team::choose(capabilities, self, gates, 1);
-        self.dispatch("recurrent_backward", &team, gates, flags)
+        let team = Team::choose(capabilities, self, self.cell.gates() * self.capacity(), 1);
+        self.dispatch("recurrent_backward", &team, self.cell.gates() * self.hidden, flags)
+    }
+
+    /// Hidden units that workgroup memory is laid out for: a power of two, so that few kernels serve all sizes.
+    fn capacity(&self) -> usize {
+        self.hidden.next_power_of_two().max(64)
     }
 
     /// Neighbours along k that are read at once.
@@ -47,7 +51,7 @@ impl Walk {
     fn dispatch(&self, shader: &'static str, team: &Team, depth: usize, flags: &[(&'static str, u32)]) -> Dispatch {
         let width = team.rows.min(4);
         let numbers = [
-            ("HIDDEN", self.hidden),
+            ("CAPACITY", self.capacity()),
             ("PART", self.part()),
             ("LANES", team.lanes),
             ("UNITS", team.units),
@@ -99,7 +103,7 @@ impl Team {
         match fixed.filter(|lanes| capabilities.software && [4, 8, 16].contains(lanes)) {
             Some(lanes) => {
                 let most = (MOST_SUMS / (columns * rows)).max(1);
-                Team { rows, lanes, units: hidden.div_ceil(lanes).min(most), subgroup: true }
+                Team { rows, lanes, units: hidden.div_ceil(lanes).next_power_of_two().min(most), subgroup: true }
             }
             None => Team { rows, lanes: hidden.next_power_of_two().clamp(32, 256), units: 1, subgroup: false },
         }

@@ -9,7 +9,8 @@
 //
 // Dispatch: ceil(batch / ROWS) workgroups of LANES invocations (recurrence.wgsl). Overwrites states, and saved under SAVE, last under LAST.
 
-const COLUMNS: u32 = UNITS * GATES;
+const COLUMNS: u32 = UNITS * GATES; // of each gate in turn
+const SETS: u32 = UNITS * QUADS; // sums of a gate
 const HALF: u32 = CAPACITY * QUADS;
 const SHARED: u32 = 2u * HALF; // the state before a step and the one after it
 const SAVE: u32 = 1u;
@@ -110,54 +111,55 @@ fn main(
     var now = 0u;
     for (var n = 0u; n < dims.seq; n++) {
         let t = select(n, dims.seq - 1u - n, dims.reverse != 0u);
-        var valid: array<vec4<bool>, QUADS>;
         var any_valid = false;
         // @unroll
         for (var q = 0u; q < QUADS; q++) {
-            valid[q] = valid_rows(row0 + q * WIDTH, t);
-            any_valid = any_valid || any(valid[q]);
+            any_valid = any_valid || any(valid_rows(row0 + q * WIDTH, t));
         }
         for (var first = 0u; first < dims.hidden; first += LANES * UNITS) {
             if (any_valid) {
                 // @unroll
                 for (var c = 0u; c < COLUMNS; c++) {
-                    columns[c] = c % GATES * dims.hidden + min(first + c / GATES * LANES + lane, dims.hidden - 1u);
+                    columns[c] = c / UNITS * dims.hidden + min(first + c % UNITS * LANES + lane, dims.hidden - 1u);
                 }
                 multiply(now, GATES * dims.hidden, lane);
             }
-            // @unroll
-            for (var u = 0u; u < UNITS; u++) {
-                let unit = first + u * LANES + lane;
+            // the sums move up by one per turn, so that this code exists once
+            for (var e = 0u; e < SETS; e++) {
+                let q = e % QUADS;
+                let unit = first + e / QUADS * LANES + lane;
                 if (unit < dims.hidden) {
-                    // @unroll
-                    for (var q = 0u; q < QUADS; q++) {
-                        let row = row0 + q * WIDTH;
-                        let before = widen(shared_rows[now + unit * QUADS + q]);
-                        // @if LSTM
-                        let i = sigmoid(input(row, t, 0u, unit) + widen(sums[u * GATES * QUADS + q]));
-                        let f = sigmoid(input(row, t, 1u, unit) + widen(sums[(u * GATES + 1u) * QUADS + q]));
-                        let g = hyperbolic_tangent(input(row, t, 2u, unit) + widen(sums[(u * GATES + 2u) * QUADS + q]));
-                        let o = sigmoid(input(row, t, 3u, unit) + widen(sums[(u * GATES + GATES - 1u) * QUADS + q]));
-                        let cell = widen(cells[unit * QUADS + q]);
-                        let next_cell = f * cell + i * g;
-                        let next = o * hyperbolic_tangent(next_cell);
-                        cells[unit * QUADS + q] = narrow(select(cell, next_cell, valid[q]));
-                        save(row, t, unit, array<vec4<f32>, 5>(i, f, g, o, cell));
-                        // @end
-                        // @if !LSTM
-                        let inner_r = widen(sums[u * GATES * QUADS + q]) + bias[unit];
-                        let inner_z = widen(sums[(u * GATES + 1u) * QUADS + q]) + bias[dims.hidden + unit];
-                        let inner_n = widen(sums[(u * GATES + 2u) * QUADS + q]) + bias[2u * dims.hidden + unit];
-                        let r = sigmoid(input(row, t, 0u, unit) + inner_r);
-                        let z = sigmoid(input(row, t, 1u, unit) + inner_z);
-                        let candidate = hyperbolic_tangent(input(row, t, 2u, unit) + r * inner_n);
-                        let next = candidate + z * (before - candidate);
-                        save(row, t, unit, array<vec4<f32>, 5>(r, z, candidate, inner_n, before));
-                        // @end
-                        let carried = select(before, next, valid[q]);
-                        shared_rows[HALF - now + unit * QUADS + q] = narrow(carried);
-                        store_state(row, t, unit, carried);
-                    }
+                    let row = row0 + q * WIDTH;
+                    let valid = valid_rows(row, t);
+                    let before = widen(shared_rows[now + unit * QUADS + q]);
+                    // @if LSTM
+                    let i = sigmoid(input(row, t, 0u, unit) + widen(sums[0]));
+                    let f = sigmoid(input(row, t, 1u, unit) + widen(sums[SETS]));
+                    let g = hyperbolic_tangent(input(row, t, 2u, unit) + widen(sums[2u * SETS]));
+                    let o = sigmoid(input(row, t, 3u, unit) + widen(sums[(GATES - 1u) * SETS]));
+                    let cell = widen(cells[unit * QUADS + q]);
+                    let next_cell = f * cell + i * g;
+                    let next = o * hyperbolic_tangent(next_cell);
+                    cells[unit * QUADS + q] = narrow(select(cell, next_cell, valid));
+                    save(row, t, unit, array<vec4<f32>, 5>(i, f, g, o, cell));
+                    // @end
+                    // @if !LSTM
+                    let inner_r = widen(sums[0]) + bias[unit];
+                    let inner_z = widen(sums[SETS]) + bias[dims.hidden + unit];
+                    let inner_n = widen(sums[2u * SETS]) + bias[2u * dims.hidden + unit];
+                    let r = sigmoid(input(row, t, 0u, unit) + inner_r);
+                    let z = sigmoid(input(row, t, 1u, unit) + inner_z);
+                    let candidate = hyperbolic_tangent(input(row, t, 2u, unit) + r * inner_n);
+                    let next = candidate + z * (before - candidate);
+                    save(row, t, unit, array<vec4<f32>, 5>(r, z, candidate, inner_n, before));
+                    // @end
+                    let carried = select(before, next, valid);
+                    shared_rows[HALF - now + unit * QUADS + q] = narrow(carried);
+                    store_state(row, t, unit, carried);
+                }
+                // @unroll
+                for (var s = 0u; s < COLUMNS * QUADS - 1u; s++) {
+                    sums[s] = sums[s + 1u];
                 }
             }
         }

@@ -107,17 +107,15 @@ fn main(
     }
     for (var n = 0u; n < dims.seq; n++) {
         let t = select(dims.seq - 1u - n, n, dims.reverse != 0u);
-        var valid: array<vec4<bool>, QUADS>;
         var any_valid = false;
         // @unroll
         for (var q = 0u; q < QUADS; q++) {
-            valid[q] = valid_rows(row0 + q * WIDTH, t);
-            any_valid = any_valid || any(valid[q]);
+            any_valid = any_valid || any(valid_rows(row0 + q * WIDTH, t));
         }
         for (var unit = lane; unit < dims.hidden; unit += LANES) {
-            // @unroll
             for (var q = 0u; q < QUADS; q++) {
                 let row = row0 + q * WIDTH;
+                let valid = valid_rows(row, t);
                 let dh = state_gradient(row, t, unit);
                 var gates: array<vec4<f32>, GATES>;
                 // @if LSTM
@@ -133,8 +131,8 @@ fn main(
                 gates[1] = dc * cell * f * (1.0 - f);
                 gates[2] = dc * i * (1.0 - g * g);
                 gates[GATES - 1u] = dh * tanh_cell * o * (1.0 - o);
-                carry(1u, row, unit, select(behind, dc * f, valid[q]));
-                carry(0u, row, unit, select(dh, vec4<f32>(0.0), valid[q]));
+                carry(1u, row, unit, select(behind, dc * f, valid));
+                carry(0u, row, unit, select(dh, vec4<f32>(0.0), valid));
                 // @end
                 // @if !LSTM
                 let reset = saved_value(0u, row, t, unit);
@@ -145,15 +143,15 @@ fn main(
                 gates[2] = dh * (1.0 - z) * (1.0 - candidate * candidate);
                 gates[1] = dh * (before - candidate) * z * (1.0 - z);
                 gates[0] = gates[2] * inner * reset * (1.0 - reset);
-                carry(0u, row, unit, select(dh, dh * z, valid[q]));
+                carry(0u, row, unit, select(dh, dh * z, valid));
                 // @end
                 // @unroll
                 for (var gate = 0u; gate < GATES; gate++) {
-                    let dinput = select(vec4<f32>(0.0), gates[gate], valid[q]);
+                    let dinput = select(vec4<f32>(0.0), gates[gate], valid);
                     var inward = dinput;
                     // @if !LSTM
                     if (gate == 2u) {
-                        inward = select(vec4<f32>(0.0), gates[gate] * reset, valid[q]);
+                        inward = select(vec4<f32>(0.0), gates[gate] * reset, valid);
                     }
                     // @end
                     shared_rows[(gate * dims.hidden + unit) * QUADS + q] = narrow(inward);
@@ -177,15 +175,16 @@ fn main(
                     columns[c] = min(first + c * LANES + lane, dims.hidden - 1u);
                 }
                 multiply(0u, dims.hidden, lane);
-                // @unroll
-                for (var u = 0u; u < UNITS; u++) {
-                    let unit = first + u * LANES + lane;
+                // the sums move up by one per turn, so that this code exists once
+                for (var e = 0u; e < COLUMNS * QUADS; e++) {
+                    let unit = first + e / QUADS * LANES + lane;
                     if (unit < dims.hidden) {
-                        // @unroll
-                        for (var q = 0u; q < QUADS; q++) {
-                            let row = row0 + q * WIDTH;
-                            carry(0u, row, unit, carried(0u, row, unit) + widen(sums[u * QUADS + q]));
-                        }
+                        let row = row0 + e % QUADS * WIDTH;
+                        carry(0u, row, unit, carried(0u, row, unit) + widen(sums[0]));
+                    }
+                    // @unroll
+                    for (var s = 0u; s < COLUMNS * QUADS - 1u; s++) {
+                        sums[s] = sums[s + 1u];
                     }
                 }
             }

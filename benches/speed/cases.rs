@@ -4,6 +4,7 @@ use crate::row::Work;
 use limbic::graph::{DType, Graph, Shape, Var};
 use limbic::ops::attention::{AttentionMasks, AttentionOptions, Projections, attention};
 use limbic::ops::conv::ConvOptions;
+use limbic::ops::recurrent::{Cell, RecurrentWeights, Steps};
 
 /// Where a case gets its inputs; their gradients are wanted in the rows that go backward.
 #[derive(Clone, Copy)]
@@ -54,7 +55,7 @@ impl Case {
 
 /// All of them, in the table's order.
 pub fn cases() -> Vec<Case> {
-    [products(), convolutions(), attentions(), norms(), activations(), pooling_and_losses(), moves()]
+    [products(), convolutions(), attentions(), recurrences(), norms(), activations(), pooling_and_losses(), moves()]
         .into_iter()
         .flatten()
         .collect()
@@ -132,6 +133,27 @@ fn attentions() -> Vec<Case> {
         case.trained(forward, Work { flops: 3.0 * flops, bytes: floats(12 * values) })
     };
     [(32, 4, 64, 64), (4, 8, 512, 64)].map(case).into()
+}
+
+/// A layer in one direction, its input projection included.
+fn recurrences() -> Vec<Case> {
+    let case = |(cell, name, hidden): (Cell, &str, usize)| {
+        let (batch, seq_len, rows) = (32, 64, cell.gates() * hidden);
+        let case = Case::new(format!("{name}_b{batch}s{seq_len}h{hidden}"), move |x| {
+            let weights = RecurrentWeights {
+                input: x.float("weight_ih", [rows, hidden]),
+                hidden: x.float("weight_hh", [rows, hidden]),
+                input_bias: Some(x.float("bias_ih", [rows])),
+                hidden_bias: Some(x.float("bias_hh", [rows])),
+            };
+            x.float("x", [batch, seq_len, hidden]).recurrent(cell, &weights, &[], Steps::default()).0
+        });
+        let (steps, weights) = (batch * seq_len, 2 * rows * hidden);
+        let values = steps * (2 * hidden + rows) + weights;
+        let forward = Work { flops: 2.0 * (steps * weights) as f64, bytes: floats(values) };
+        case.trained(forward, forward.times(3.0))
+    };
+    [(Cell::Lstm, "lstm", 128), (Cell::Gru, "gru", 128)].map(case).into()
 }
 
 fn norms() -> Vec<Case> {

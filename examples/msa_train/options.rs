@@ -4,18 +4,19 @@ use crate::msa::{DataSource, ModelConfig, RunConfig, ScheduleKind, TrainingConfi
 use crate::run;
 use clap::{Parser, ValueEnum};
 use limbic::data::Corpus;
-use limbic::models::msa::{BaselineConfig, ModalityConfig, MsaConfig, Pooling, Preset, RegressionLoss};
+use limbic::models::msa::{BaselineConfig, Encoder, ModalityConfig, MsaConfig, Pooling, Preset, RegressionLoss};
 use limbic::{Error, Result};
 use std::path::PathBuf;
 
 /// What a run that goes on takes from its checkpoint.
-const FIXED: [&str; 24] = [
+const FIXED: [&str; 25] = [
     "data",
     "preset",
     "baseline",
     "model_dim",
     "num_heads",
     "ff_dim",
+    "encoder",
     "n_layers_mod",
     "n_layers_fuse",
     "bidirectional_fusion",
@@ -64,7 +65,10 @@ pub struct Options {
     pub num_heads: Option<usize>,
     #[arg(long, alias = "ff-dim")]
     pub ff_dim: Option<usize>,
-    /// Transformer blocks per modality.
+    /// What encodes each modality's sequence.
+    #[arg(long, value_enum, default_value = "transformer", conflicts_with = "baseline")]
+    pub encoder: EncoderFlag,
+    /// Layers of each modality's encoder.
     #[arg(long, alias = "n-layers-mod")]
     pub n_layers_mod: Option<usize>,
     /// Cross-attention layers.
@@ -130,6 +134,15 @@ pub struct Options {
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum EncoderFlag {
+    Transformer,
+    Lstm,
+    Gru,
+    /// A temporal convolutional network.
+    Tcn,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
 pub enum PoolingFlag {
     Mean,
     Attention,
@@ -184,6 +197,12 @@ impl Options {
             model_dim: self.model_dim.unwrap_or(base.model_dim),
             num_heads: self.num_heads.unwrap_or(base.num_heads),
             ff_dim: self.ff_dim.unwrap_or(base.ff_dim),
+            encoder: match self.encoder {
+                EncoderFlag::Transformer => Encoder::Transformer,
+                EncoderFlag::Lstm => Encoder::Lstm,
+                EncoderFlag::Gru => Encoder::Gru,
+                EncoderFlag::Tcn => Encoder::Tcn,
+            },
             n_layers_mod: self.n_layers_mod.unwrap_or(base.n_layers_mod),
             n_layers_fuse: self.n_layers_fuse.unwrap_or(base.n_layers_fuse),
             bidirectional_fusion: self.bidirectional_fusion || base.bidirectional_fusion,

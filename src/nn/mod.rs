@@ -5,6 +5,8 @@ mod conv;
 mod linear;
 mod norm;
 mod position;
+mod recurrent;
+mod temporal;
 mod transformer;
 
 pub use attention::{MultiHeadAttention, MultiHeadAttentionConfig};
@@ -12,6 +14,8 @@ pub use conv::Conv;
 pub use linear::{Embedding, Linear};
 pub use norm::{BatchNorm, LayerNorm};
 pub use position::sinusoidal_positions;
+pub use recurrent::{Recurrent, RecurrentConfig};
+pub use temporal::{TemporalConvConfig, TemporalConvNet};
 pub use transformer::{CrossAttentionBlock, NormOrder, TransformerBlock, TransformerConfig};
 
 use crate::graph::{Graph, Parameters};

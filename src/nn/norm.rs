@@ -1,8 +1,9 @@
 //! Normalisation.
 
 use super::Context;
-use crate::graph::{Init, Parameter, Path, Var};
+use crate::graph::{Init, Parameter, Path, Shape, Var};
 use crate::ops::batch_norm::{BatchNormOptions, Running};
+use crate::ops::elementwise::fill;
 
 /// Layer normalisation over the last axis (Ba et al. 2016).
 #[derive(Debug, Clone)]
@@ -59,15 +60,50 @@ impl BatchNorm {
     /// Same shape as `x`.
     pub fn forward<'g>(&self, cx: Context<'g>, x: Var<'g>) -> Var<'g> {
         let _scope = cx.graph.scope(&self.name);
-        let [weight, bias, mean, variance] = [self.weight, self.bias, self.mean, self.variance]
-            .map(|parameter| cx.graph.parameter(cx.parameters, parameter));
+        let [weight, bias, mean, variance] = self.variables(cx);
         let running = Running { mean, variance };
-        if !cx.training || !cx.parameters.is_trainable(self.weight) {
+        if !self.by_batch(cx) {
             return x.batch_norm_by_running(Some(weight), Some(bias), running, self.options.epsilon);
         }
         let (y, next) = x.batch_norm(Some(weight), Some(bias), running, self.options);
         cx.graph.update(mean, next.mean);
         cx.graph.update(variance, next.variance);
         y
+    }
+
+    /// [`BatchNorm::forward`] of `[batch, channels, seq]` whose statistics are those of the steps where `mask [batch, 1, seq]` is not 0; at
+    /// others the result is 0. What is padded is never looked at.
+    pub fn forward_masked<'g>(&self, cx: Context<'g>, x: Var<'g>, mask: Var<'g>) -> Var<'g> {
+        let _scope = cx.graph.scope(&self.name);
+        let [weight, bias, mean, variance] = self.variables(cx);
+        let running = Running { mean, variance };
+        if !self.by_batch(cx) {
+            let y = x.masked(mask, 0.0).batch_norm_by_running(Some(weight), Some(bias), running, self.options.epsilon);
+            return y.masked(mask, 0.0);
+        }
+        let by_channel = |x: Var<'g>| x.unsqueeze(1);
+        let one = fill(cx.graph, Shape::default(), 1.0);
+        let count = fill(cx.graph, mask.shape(), 1.0).masked(mask, 0.0).sum().maximum(one);
+        let batch_mean = x.masked(mask, 0.0).sum_axes(&[0, 2]) / count;
+        let deviation = (x - by_channel(batch_mean)).masked(mask, 0.0);
+        let batch_variance = deviation.square_sum_axes(&[0, 2]) / count;
+        let next_variance = match self.options.unbiased {
+            true => batch_variance * (count / (count - one).maximum(one)),
+            false => batch_variance,
+        };
+        let moved = |old: Var<'g>, new: Var<'g>| old + (new.detach() - old).scale(self.options.momentum);
+        cx.graph.update(mean, moved(mean, batch_mean));
+        cx.graph.update(variance, moved(variance, next_variance));
+        let scale = weight / batch_variance.affine(1.0, self.options.epsilon).sqrt();
+        (deviation * by_channel(scale) + by_channel(bias)).masked(mask, 0.0)
+    }
+
+    fn variables<'g>(&self, cx: Context<'g>) -> [Var<'g>; 4] {
+        [self.weight, self.bias, self.mean, self.variance].map(|parameter| cx.graph.parameter(cx.parameters, parameter))
+    }
+
+    /// Whether it normalises by the batch.
+    fn by_batch(&self, cx: Context<'_>) -> bool {
+        cx.training && cx.parameters.is_trainable(self.weight)
     }
 }

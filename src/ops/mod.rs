@@ -24,6 +24,7 @@ pub mod loss;
 pub mod masks;
 pub mod matmul;
 pub mod pooling;
+pub mod recurrent;
 pub mod reduce;
 pub mod shape_ops;
 pub mod softmax;

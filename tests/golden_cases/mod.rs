@@ -13,6 +13,7 @@ mod norm;
 mod optim;
 mod personality;
 mod pool;
+mod recurrent;
 mod seqpool;
 mod tensor;
 
@@ -27,6 +28,7 @@ pub fn family(file: &GoldenFile) -> Option<Run> {
         "ops_loss" => Some(|case| graph::run(case, loss::build)),
         "ops_norm" => Some(|case| graph::run(case, norm::build)),
         "ops_pool" => Some(|case| graph::run(case, pool::build)),
+        "ops_lstm" | "ops_recurrent" => Some(|case| graph::run(case, recurrent::build)),
         "ops_seqpool" => Some(seqpool::run),
         "ops_lr_schedules" => Some(lr_schedules::run),
         "ops_optim" => Some(optim::run),

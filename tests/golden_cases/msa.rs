@@ -4,7 +4,9 @@ use super::graph::gpu;
 use super::model::{self, Outcomes, finish, shape_of, text, transpose};
 use crate::golden_harness::{Case, Comparison, Outcome};
 use limbic::graph::{Graph, Parameters, Var};
-use limbic::models::msa::{BaselineConfig, ModalityConfig, ModalityInput, Msa, MsaBaseline, MsaConfig, Pooling};
+use limbic::models::msa::{
+    BaselineConfig, Encoder, ModalityConfig, ModalityInput, Msa, MsaBaseline, MsaConfig, Pooling,
+};
 use limbic::nn::Context;
 use limbic::plan::Batch;
 use limbic::plan::{Mode, ParameterStore, Plan};
@@ -96,6 +98,7 @@ fn config(case: &Case<'_>) -> Outcomes<(MsaConfig, bool)> {
         model_dim: need("model_dim")?,
         num_heads: need("num_heads")?,
         ff_dim: need("ff_dim")?,
+        encoder: Encoder::Transformer,
         n_layers_mod: number("n_layers_mod").unwrap_or(2),
         n_layers_fuse: number("n_layers_fuse").unwrap_or(1),
         bidirectional_fusion: config["bidirectional_fusion"].as_bool().unwrap_or(false),

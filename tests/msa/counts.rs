@@ -1,6 +1,6 @@
 //! Parameter counts, exactly as the source's guide and its reference models have them.
 
-use limbic::models::msa::{BaselineConfig, Msa, MsaBaseline, MsaConfig, Preset};
+use limbic::models::msa::{BaselineConfig, Encoder, Msa, MsaBaseline, MsaConfig, Preset};
 
 fn preset(preset: Preset) -> MsaConfig {
     MsaConfig::preset(preset, MsaConfig::source_modalities(64))
@@ -38,6 +38,25 @@ fn a_modality_costs_its_encoder_its_fusion_blocks_and_its_weight() {
     let encoder = (11 * d + d) + 20 * d + block;
     let count = |config: &MsaConfig| Msa::new(config).unwrap().parameters().count();
     assert_eq!(count(&four) - count(&three), encoder + block + (d / 2 + 1));
+}
+
+/// Per modality: a transformer's positions and blocks against what stands in their place.
+#[test]
+fn other_encoders_take_the_place_of_positions_and_blocks() {
+    let small = preset(Preset::Small);
+    let count = |config: &MsaConfig| Msa::new(config).unwrap().parameters().count();
+    let (d, ff, layers) = (64, 128, 2);
+    let block = 4 * (d * d + d) + 2 * 2 * d + (d * ff + ff) + (ff * d + d);
+    let transformer = 64 * d + layers * block;
+    let half = d / 2;
+    let recurrent = |gates: usize| layers * 2 * (gates * half * (d + half) + 2 * gates * half);
+    // a convolution of three taps with its bias; weight, bias and running statistics of its norm
+    let convolutions = layers * (3 * d * d + d + 4 * d);
+    let with = |encoder| MsaConfig { encoder, n_layers_mod: layers, ..small.clone() };
+    let base = count(&with(Encoder::Transformer)) - 3 * transformer;
+    for (encoder, own) in [(Encoder::Lstm, recurrent(4)), (Encoder::Gru, recurrent(3)), (Encoder::Tcn, convolutions)] {
+        assert_eq!(count(&with(encoder)), base + 3 * own, "{encoder:?}");
+    }
 }
 
 #[test]

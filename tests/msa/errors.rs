@@ -3,7 +3,7 @@
 use crate::model::{store, three};
 use limbic::graph::Graph;
 use limbic::models::msa::{
-    BaselineConfig, BatchShape, ModalityConfig, ModalityInput, Msa, MsaBaseline, MsaConfig, RegressionLoss,
+    BaselineConfig, BatchShape, Encoder, ModalityConfig, ModalityInput, Msa, MsaBaseline, MsaConfig, RegressionLoss,
     training_graph,
 };
 use limbic::nn::Context;
@@ -57,6 +57,20 @@ fn every_wrong_configuration_is_an_error_that_names_it() {
                 other => panic!("{says}: {other:?}"),
             }
         }
+    }
+}
+
+/// The baseline has one kind of encoder.
+#[test]
+fn sizes_that_an_encoder_cannot_have_are_errors() {
+    let wrong = [
+        (MsaConfig { model_dim: 15, num_heads: 1, encoder: Encoder::Lstm, ..three() }, "model_dim 15 must be even"),
+        (MsaConfig { model_dim: 4096, encoder: Encoder::Gru, ..three() }, "at most 2048"),
+        (MsaConfig { n_layers_mod: 17, encoder: Encoder::Tcn, ..three() }, "at most 16"),
+    ];
+    for (config, says) in wrong {
+        let message = Msa::new(&config).map(drop).expect_err("an error").to_string();
+        assert!(message.contains(says), "'{message}' does not say '{says}'");
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::support::{gpu, noise};
 use limbic::graph::Graph;
-use limbic::models::msa::{ModalityConfig, ModalityInput, Msa, MsaConfig, Pooling};
+use limbic::models::msa::{Encoder, ModalityConfig, ModalityInput, Msa, MsaConfig, Pooling};
 use limbic::nn::Context;
 use limbic::plan::{Mode, ParameterStore, Plan};
 
@@ -17,6 +17,7 @@ pub fn config(modalities: &[(&str, usize)]) -> MsaConfig {
         model_dim: 16,
         num_heads: 2,
         ff_dim: 24,
+        encoder: Encoder::Transformer,
         n_layers_mod: 1,
         n_layers_fuse: 1,
         bidirectional_fusion: true,
@@ -114,7 +115,12 @@ pub fn finite(values: &[f32]) -> bool {
 pub fn store(model: &Msa) -> ParameterStore {
     let specs = model.parameters().specs().iter().enumerate();
     let values: Vec<Vec<f32>> = specs
-        .map(|(index, spec)| noise(spec.shape.len(), 500 + index as u64).iter().map(|value| 0.4 * value).collect())
+        .map(|(index, spec)| {
+            let values = noise(spec.shape.len(), 500 + index as u64).into_iter().map(|value| 0.4 * value);
+            // a variance is positive
+            let least = if spec.name.ends_with("running_var") { 1.0 } else { 0.0 };
+            values.map(|value| value + least).collect()
+        })
         .collect();
     ParameterStore::new(&gpu(), model.parameters(), &values).expect("a store")
 }

@@ -13,6 +13,7 @@ use limbic::ops::conv::ConvOptions;
 use limbic::ops::loss::{Positives, constant, infonce_pairs, prototype_distances};
 use limbic::ops::masks::{combine_masks, look_ahead_mask};
 use limbic::ops::pooling::Spread;
+use limbic::ops::recurrent::{Cell, RecurrentWeights, Steps};
 use limbic::ops::window_pooling::PoolOptions;
 use limbic::plan::{Mode, ParameterStore, Plan};
 use std::collections::BTreeSet;
@@ -195,6 +196,28 @@ const ZOO: &[(&str, Build)] = &[
             x.attention_pool(scores, None).0,
             odd.attentive_statistics(scores, Some(mask), Spread::StandardDeviation).0,
         ]
+    }),
+    ("recurrence", |graph| {
+        // eight rows of the batch in a workgroup down to one; a few gates and many
+        let mut results = Vec::new();
+        for (cell, hidden) in
+            [Cell::Lstm, Cell::Gru].into_iter().flat_map(|cell| [5, 128, 256, 512, 1024].map(|h| (cell, h)))
+        {
+            let name = |what: &str| format!("{what} {cell:?} {hidden}");
+            let rows = cell.gates() * hidden;
+            let weights = RecurrentWeights {
+                input: graph.input_with_grad(&name("weight_ih"), [rows, 4]),
+                hidden: graph.input_with_grad(&name("weight_hh"), [rows, hidden]),
+                input_bias: Some(graph.input_with_grad(&name("bias_ih"), [rows])),
+                hidden_bias: Some(graph.input_with_grad(&name("bias_hh"), [rows])),
+            };
+            let x = graph.input_with_grad(&name("x"), [64, 3, 4]);
+            let steps = Steps { mask: Some(graph.mask_input(&name("mask"), [64, 3])), reverse: true };
+            let (states, last) = x.recurrent(cell, &weights, &[], steps);
+            results.extend([states, x.recurrent(cell, &weights, &[], Steps::default()).0]);
+            results.extend(last);
+        }
+        results
     }),
     ("losses", |graph| {
         let x = graph.input_with_grad("x", [6, 4]);

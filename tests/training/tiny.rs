@@ -2,7 +2,9 @@
 
 use crate::support::{gpu, noise};
 use limbic::gpu::Gpu;
-use limbic::models::msa::{BatchShape, ModalityConfig, Msa, MsaConfig, Pooling, RegressionLoss, training_graph};
+use limbic::models::msa::{
+    BatchShape, Encoder, ModalityConfig, Msa, MsaConfig, Pooling, RegressionLoss, training_graph,
+};
 use limbic::plan::{Batch, ParameterStore, Values};
 use limbic::train::{OptimizerConfig, StepSettings, Trainer};
 
@@ -19,6 +21,7 @@ pub fn config(dropout: f32) -> MsaConfig {
         model_dim: 16,
         num_heads: 2,
         ff_dim: 16,
+        encoder: Encoder::Transformer,
         n_layers_mod: 1,
         n_layers_fuse: 1,
         bidirectional_fusion: true,

@@ -44,6 +44,7 @@ impl BaselineConfig {
             model_dim: self.model_dim,
             num_heads: self.num_heads,
             ff_dim: self.ff_dim,
+            encoder: super::Encoder::Transformer,
             n_layers_mod: self.n_layers_mod,
             n_layers_fuse: self.n_layers_fuse,
             bidirectional_fusion: false,

@@ -2,6 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::nn::{NormOrder, TransformerConfig};
+use crate::ops::recurrent::MOST_HIDDEN;
 
 /// Layer norm's epsilon in these models.
 const EPSILON: f32 = 1e-6;
@@ -11,6 +12,8 @@ const LARGEST_SIZE: usize = 1 << 20;
 const LARGEST_WEIGHT: usize = 32 << 20;
 /// More layers than anyone trains.
 const MOST_LAYERS: usize = 1024;
+/// Dilations double with every layer: more would reach further than any sequence is long.
+const MOST_CONVOLUTIONS: usize = 16;
 /// Inputs that are not a modality's.
 const OTHER_INPUTS: [&str; 2] = ["target", "sample_weight"];
 
@@ -36,6 +39,22 @@ pub enum Pooling {
     Mean,
     /// A weighted mean with learned weights: Dense(D/4, tanh), Dense(1), softmax over the valid steps.
     Attention,
+}
+
+/// What encodes one modality's sequence before the modalities meet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "weights", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "weights", serde(rename_all = "lowercase"))]
+pub enum Encoder {
+    /// Learned positions and transformer blocks.
+    #[default]
+    Transformer,
+    /// Bidirectional LSTM layers, half of model_dim in each direction.
+    Lstm,
+    /// Bidirectional GRU layers, likewise.
+    Gru,
+    /// A temporal convolutional network, layer `i` with dilation 2^i.
+    Tcn,
 }
 
 /// Named sizes of the source's training guide.
@@ -69,7 +88,10 @@ pub struct MsaConfig {
     pub model_dim: usize,
     pub num_heads: usize,
     pub ff_dim: usize,
-    /// Transformer blocks per modality.
+    /// Absent in files of before there was a choice: a transformer.
+    #[cfg_attr(feature = "weights", serde(default))]
+    pub encoder: Encoder,
+    /// Layers of each modality's encoder.
     pub n_layers_mod: usize,
     /// Cross-attention layers.
     pub n_layers_fuse: usize,
@@ -89,6 +111,7 @@ impl MsaConfig {
             model_dim: 256,
             num_heads: 4,
             ff_dim: 512,
+            encoder: Encoder::default(),
             n_layers_mod: 2,
             n_layers_fuse: 2,
             bidirectional_fusion: false,
@@ -157,7 +180,25 @@ impl MsaConfig {
         if self.n_layers_mod > MOST_LAYERS || self.n_layers_fuse > MOST_LAYERS {
             return wrong(format!("n_layers_mod and n_layers_fuse must be at most {MOST_LAYERS}"));
         }
+        self.check_encoder()?;
         self.check_weights()
+    }
+
+    fn check_encoder(&self) -> Result<()> {
+        let wrong = |message: String| Err(Error::Config(message));
+        let (dim, layers) = (self.model_dim, self.n_layers_mod);
+        match self.encoder {
+            Encoder::Lstm | Encoder::Gru if !dim.is_multiple_of(2) => {
+                wrong(format!("model_dim {dim} must be even: each direction of a recurrent encoder has half of it"))
+            }
+            Encoder::Lstm | Encoder::Gru if dim / 2 > MOST_HIDDEN => {
+                wrong(format!("model_dim must be at most {} with a recurrent encoder, not {dim}", 2 * MOST_HIDDEN))
+            }
+            Encoder::Tcn if layers > MOST_CONVOLUTIONS => {
+                wrong(format!("n_layers_mod must be at most {MOST_CONVOLUTIONS} with a temporal CNN, not {layers}"))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Checks that every weight fits a buffer binding.
@@ -187,5 +228,21 @@ impl MsaConfig {
             order: if self.norm_first { NormOrder::Pre } else { NormOrder::Post },
             epsilon: EPSILON,
         }
+    }
+}
+
+#[cfg(all(test, feature = "weights"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_names_no_encoder_means_a_transformer() {
+        let config =
+            MsaConfig { encoder: Encoder::Tcn, ..MsaConfig::preset(Preset::Small, MsaConfig::source_modalities(8)) };
+        let text = serde_json::to_string(&config).unwrap();
+        assert!(text.contains(r#""encoder":"tcn""#), "{text}");
+        assert_eq!(serde_json::from_str::<MsaConfig>(&text).unwrap(), config);
+        let old: MsaConfig = serde_json::from_str(&text.replace(r#""encoder":"tcn","#, "")).unwrap();
+        assert_eq!(old, MsaConfig { encoder: Encoder::Transformer, ..config });
     }
 }

@@ -1,10 +1,11 @@
-//! One modality's encoder: projection, positions, transformer blocks; no pooling.
+//! One modality's encoder: projection, then transformer blocks with positions, recurrent layers or convolutions; no pooling.
 
-use super::MsaConfig;
 use super::config::ModalityConfig;
+use super::{Encoder, MsaConfig};
 use crate::graph::{Init, Parameter, Path, Var};
-use crate::nn::{Context, Linear, TransformerBlock};
+use crate::nn::{Context, Linear, Recurrent, RecurrentConfig, TemporalConvConfig, TemporalConvNet, TransformerBlock};
 use crate::ops::attention::AttentionOutput;
+use crate::ops::recurrent::Cell;
 
 /// Adds a trainable vector to each position. The table may be longer than the sequence.
 #[derive(Debug, Clone)]
@@ -31,27 +32,51 @@ impl LearnablePositionalEmbedding {
     }
 }
 
-/// Projection to the model's width, positions, dropout, transformer blocks.
+/// Projection to the model's width, dropout, and what the configuration names. Recurrence and convolution know the order of the steps by
+/// themselves; a transformer gets positions.
 #[derive(Debug, Clone)]
 pub struct ModalityEncoder {
     name: String,
     projection: Linear,
-    position: LearnablePositionalEmbedding,
-    blocks: Vec<TransformerBlock>,
+    sequence: Sequence,
     dropout: f32,
+}
+
+#[derive(Debug, Clone)]
+enum Sequence {
+    Transformer(LearnablePositionalEmbedding, Vec<TransformerBlock>),
+    Recurrent(Recurrent),
+    Convolution(TemporalConvNet),
+}
+
+impl Sequence {
+    fn new(place: &mut Path<'_>, config: &MsaConfig, modality: &ModalityConfig) -> Self {
+        let (dim, layers, dropout) = (config.model_dim, config.n_layers_mod, config.dropout);
+        let recurrent =
+            |cell| RecurrentConfig { layers, bidirectional: true, dropout, ..RecurrentConfig::new(cell, dim, dim / 2) };
+        match config.encoder {
+            Encoder::Transformer => {
+                let position = LearnablePositionalEmbedding::new(place, "position", modality.seq_len, dim);
+                let block = |index| TransformerBlock::new(place, &format!("blocks.{index}"), config.block());
+                Sequence::Transformer(position, (0..layers).map(block).collect())
+            }
+            Encoder::Lstm => Sequence::Recurrent(Recurrent::new(place, "lstm", recurrent(Cell::Lstm))),
+            Encoder::Gru => Sequence::Recurrent(Recurrent::new(place, "gru", recurrent(Cell::Gru))),
+            Encoder::Tcn => {
+                let sizes = TemporalConvConfig { inputs: dim, hidden: dim, layers, dropout };
+                Sequence::Convolution(TemporalConvNet::new(place, "tcn", sizes))
+            }
+        }
+    }
 }
 
 impl ModalityEncoder {
     pub(super) fn new(path: &mut Path<'_>, config: &MsaConfig, modality: &ModalityConfig) -> Self {
         let name = format!("{}_encoder", modality.name);
         let mut place = path.at(&name);
-        let block = |place: &mut Path<'_>, index: usize| {
-            TransformerBlock::new(place, &format!("blocks.{index}"), config.block())
-        };
         ModalityEncoder {
             projection: Linear::new(&mut place, "projection", modality.dim, config.model_dim),
-            position: LearnablePositionalEmbedding::new(&mut place, "position", modality.seq_len, config.model_dim),
-            blocks: (0..config.n_layers_mod).map(|index| block(&mut place, index)).collect(),
+            sequence: Sequence::new(&mut place, config, modality),
             dropout: config.dropout,
             name,
         }
@@ -61,17 +86,24 @@ impl ModalityEncoder {
         &self.name
     }
 
-    /// `x [batch, seq, dim]`, `mask [batch, seq]` -> `[batch, seq, model_dim]`, with the attention of each block.
+    /// `x [batch, seq, dim]`, `mask [batch, seq]` -> `[batch, seq, model_dim]`, with the attention of each transformer block.
     pub fn forward<'g>(&self, cx: Context<'g>, x: Var<'g>, mask: Var<'g>) -> (Var<'g>, Vec<AttentionOutput<'g>>) {
         let _scope = cx.graph.scope(&self.name);
-        let x = self.position.forward(cx, self.projection.forward(cx, x));
-        let mut x = x.dropout(cx.dropout(self.dropout));
-        let mut attentions = Vec::with_capacity(self.blocks.len());
-        for block in &self.blocks {
-            let (next, attention) = block.forward(cx, x, Some(mask));
-            x = next;
-            attentions.push(attention);
+        let dropout = cx.dropout(self.dropout);
+        let x = self.projection.forward(cx, x);
+        match &self.sequence {
+            Sequence::Transformer(position, blocks) => {
+                let mut x = position.forward(cx, x).dropout(dropout);
+                let mut attentions = Vec::with_capacity(blocks.len());
+                for block in blocks {
+                    let (next, attention) = block.forward(cx, x, Some(mask));
+                    x = next;
+                    attentions.push(attention);
+                }
+                (x, attentions)
+            }
+            Sequence::Recurrent(layers) => (layers.forward(cx, x.dropout(dropout), Some(mask), &[]).0, Vec::new()),
+            Sequence::Convolution(layers) => (layers.forward(cx, x.dropout(dropout), Some(mask)), Vec::new()),
         }
-        (x, attentions)
     }
 }

@@ -13,7 +13,7 @@ mod fusion;
 mod task;
 
 pub use baseline::{BaselineConfig, MsaBaseline};
-pub use config::{ModalityConfig, MsaConfig, Pooling, Preset};
+pub use config::{Encoder, ModalityConfig, MsaConfig, Pooling, Preset};
 pub use encoder::{LearnablePositionalEmbedding, ModalityEncoder};
 pub use fusion::{AdaptiveFusionHead, CrossModalFusion, Fused, Stream};
 pub use task::{BatchShape, ClipScore, RegressionLoss, Scorer, SentimentModel, scoring_graph, training_graph};

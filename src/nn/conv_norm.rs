@@ -8,6 +8,8 @@ use crate::ops::conv::ConvOptions;
 
 /// Whether batch norms are layers, or folded into the convolutions before them. Folded ones can neither be trained nor told apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "weights", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "weights", serde(rename_all = "lowercase"))]
 pub enum Norms {
     #[default]
     Layers,

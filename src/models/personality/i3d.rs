@@ -30,6 +30,7 @@ const STAGES: [Stage; 11] = [
 
 /// Sizes of an [`I3d`].
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[cfg_attr(feature = "weights", derive(serde::Serialize, serde::Deserialize))]
 pub struct I3dConfig {
     /// 2 for optical flow, 3 for colour.
     pub channels: usize,

@@ -21,8 +21,8 @@ struct Options {
     /// Which models, in this order. Default: all.
     #[arg(long, value_enum, num_args = 1.., value_name = "MODEL")]
     models: Vec<Model>,
-    /// Examples per batch; what memory depends on.
-    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..))]
+    /// Examples per batch, on which memory depends; at least 2, since one has no batch statistics to train with.
+    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u16).range(2..))]
     batch: u16,
     /// Also a table per model, layer by layer.
     #[arg(long)]

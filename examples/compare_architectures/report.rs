@@ -243,6 +243,7 @@ fn mebibytes(bytes: u64) -> String {
 fn millions(count: u64) -> String {
     let millions = count as f64 / 1e6;
     match millions {
+        0.0 => "0".to_string(),
         millions if millions < 0.1 => format!("{millions:.3}"),
         millions if millions < 100.0 => format!("{millions:.1}"),
         millions => thousands(millions.round() as u64),

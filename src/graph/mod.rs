@@ -216,6 +216,15 @@ impl Graph {
         self.state.borrow_mut().scope.pop();
     }
 
+    /// What the layer at `path` ("layer2.0.conv1", or "layer2" with all inside it) made last, if it made anything so far: for looking
+    /// inside a model.
+    pub fn made_by(&self, path: &str) -> Option<Var<'_>> {
+        let under = |layer: &str| layer.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
+        let recording = self.recording();
+        let node = recording.nodes.iter().rev().find(|node| under(&node.layer))?;
+        node.outputs.first().map(|id| Var::new(self, *id))
+    }
+
     /// The path of the layer that is being built.
     pub fn layer(&self) -> String {
         self.state.borrow().scope.join(".")

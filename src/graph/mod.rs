@@ -3,10 +3,12 @@
 //! A model is written with [`Var`]s inside a [`Graph`]. A shape error does not interrupt the model's code: the first one is
 //! kept with the path of the layer that was being built and returned when the graph is compiled.
 
+mod account;
 mod parameters;
 mod shape;
 mod var;
 
+pub use account::{LayerCount, gather};
 pub use parameters::{Init, Parameter, ParameterSpec, Parameters, Part, Path, check_values};
 pub use shape::{DType, MAX_RANK, Shape};
 pub use var::{Scope, Var};
@@ -212,6 +214,15 @@ impl Graph {
 
     pub(crate) fn leave_scope(&self) {
         self.state.borrow_mut().scope.pop();
+    }
+
+    /// What the layer at `path` ("layer2.0.conv1", or "layer2" with all inside it) made last, if it made anything so far: for looking
+    /// inside a model.
+    pub fn made_by(&self, path: &str) -> Option<Var<'_>> {
+        let under = |layer: &str| layer.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
+        let recording = self.recording();
+        let node = recording.nodes.iter().rev().find(|node| under(&node.layer))?;
+        node.outputs.first().map(|id| Var::new(self, *id))
     }
 
     /// The path of the layer that is being built.

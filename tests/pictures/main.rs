@@ -1,6 +1,7 @@
 //! Every picture is well-formed, carries its labels, keeps its texts apart, takes odd input and refuses wrong input.
 #![cfg(feature = "viz")]
 
+mod activations;
 mod gallery;
 mod odd;
 mod sheet;

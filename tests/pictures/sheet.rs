@@ -34,8 +34,14 @@ impl Sheet {
         let document = roxmltree::Document::parse(&source).unwrap_or_else(|error| panic!("{path:?}: {error}"));
         let root = document.root_element();
         assert!(root.has_tag_name("svg"));
+        // an embedded image's bytes may spell anything
+        let without_bytes = |(index, part): (usize, &'_ str)| match part.split_once('"') {
+            Some((_, rest)) if index > 0 => rest.to_string(),
+            _ => part.to_string(),
+        };
+        let numbers: String = source.split("base64,").enumerate().map(without_bytes).collect();
         for broken in ["NaN", "\"inf", "2147483647", "-2147483648"] {
-            assert!(!source.contains(broken), "{path:?} contains {broken}");
+            assert!(!numbers.contains(broken), "{path:?} contains {broken}");
         }
         let size = |name: &str| root.attribute(name).unwrap().parse::<f64>().unwrap();
         let scale =

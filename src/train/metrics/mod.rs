@@ -5,10 +5,14 @@
 //! finite are errors: a NaN among the predictions must not become a plausible table.
 
 mod classification;
+mod features;
+mod pca;
 mod regression;
 mod sentiment;
 
 pub use classification::{ClassScores, ClassificationMetrics};
+pub use features::FeatureMetrics;
+pub use pca::Pca;
 pub use regression::RegressionMetrics;
 pub use sentiment::{SentimentMetrics, sentiment_table};
 

@@ -28,7 +28,7 @@ pub struct FlowOptions {
 
 impl Default for FlowOptions {
     fn default() -> Self {
-        FlowOptions { data_weight: 40.0, huber: 0.01, levels: None, warps: 5, iterations: 20 }
+        FlowOptions { data_weight: 20.0, huber: 0.02, levels: None, warps: 5, iterations: 20 }
     }
 }
 

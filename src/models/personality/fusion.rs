@@ -14,6 +14,7 @@ const NORM_EPSILON: f32 = 1e-3;
 
 /// Sizes of a [`Personality`].
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[cfg_attr(feature = "weights", derive(serde::Serialize, serde::Deserialize))]
 pub struct PersonalityConfig {
     /// Width of the face's features.
     pub static_dim: usize,

@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::graph::{Parameters, Path, Var};
-use crate::nn::{BatchNorm, Context, Conv};
+use crate::nn::{Context, ConvNorm, ConvNormOptions, Norms, fold};
 use crate::ops::batch_norm::BatchNormOptions;
 use crate::ops::conv::ConvOptions;
 use crate::ops::window_pooling::PoolOptions;
@@ -30,6 +30,7 @@ const STAGES: [Stage; 11] = [
 
 /// Sizes of an [`I3d`].
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[cfg_attr(feature = "weights", derive(serde::Serialize, serde::Deserialize))]
 pub struct I3dConfig {
     /// 2 for optical flow, 3 for colour.
     pub channels: usize,
@@ -60,25 +61,26 @@ impl I3dConfig {
 #[derive(Debug, Clone)]
 struct Unit {
     name: String,
-    conv: Conv,
-    norm: BatchNorm,
+    conv: ConvNorm,
 }
 
 impl Unit {
-    fn new(path: &mut Path<'_>, name: &str, channels: [usize; 2], kernel: usize, stride: usize) -> Self {
+    fn new(path: &mut Path<'_>, norms: Norms, name: &str, channels: [usize; 2], kernel: usize, stride: usize) -> Self {
         let mut path = path.at(name);
-        let options = ConvOptions::default().stride(&[stride]).same();
-        let norms = BatchNormOptions { epsilon: 1e-3, momentum: 0.01, unbiased: true };
-        Unit {
-            name: name.to_string(),
-            conv: Conv::without_bias(&mut path, "conv3d", channels, &[kernel; 3], options),
-            norm: BatchNorm::new(&mut path, "bn", channels[1], norms),
-        }
+        let options = ConvNormOptions {
+            names: ["conv3d", "bn"],
+            channels,
+            kernel: &[kernel; 3],
+            conv: ConvOptions::default().stride(&[stride]).same(),
+            bias: false,
+            norm: BatchNormOptions { epsilon: 1e-3, momentum: 0.01, unbiased: true },
+        };
+        Unit { name: name.to_string(), conv: ConvNorm::new(&mut path, norms, options) }
     }
 
     fn forward<'g>(&self, cx: Context<'g>, x: Var<'g>) -> Var<'g> {
         let _scope = cx.graph.scope(&self.name);
-        self.norm.forward(cx, self.conv.forward(cx, x)).relu()
+        self.conv.forward(cx, x).relu()
     }
 }
 
@@ -90,9 +92,15 @@ struct Inception {
 }
 
 impl Inception {
-    fn new(path: &mut Path<'_>, name: &str, input: usize, [w0, w1a, w1b, w2a, w2b, w3]: [usize; 6]) -> Self {
+    fn new(
+        path: &mut Path<'_>,
+        norms: Norms,
+        name: &str,
+        input: usize,
+        [w0, w1a, w1b, w2a, w2b, w3]: [usize; 6],
+    ) -> Self {
         let mut path = path.at(name);
-        let mut unit = |name, channels, kernel| Unit::new(&mut path, name, channels, kernel, 1);
+        let mut unit = |name, channels, kernel| Unit::new(&mut path, norms, name, channels, kernel, 1);
         let units = [
             unit("b0", [input, w0], 1),
             unit("b1a", [input, w1a], 1),
@@ -123,6 +131,15 @@ enum Layer {
     Pool([usize; 3]),
 }
 
+impl Layer {
+    fn units(&self) -> &[Unit] {
+        match self {
+            Layer::Mixed(module) => &module.units,
+            Layer::Pool(_) => &[],
+        }
+    }
+}
+
 /// Clips `[batch, channels, frames, height, width]` to features `[batch, features]`.
 #[derive(Debug, Clone)]
 pub struct I3d {
@@ -137,15 +154,20 @@ impl I3d {
     /// # Errors
     /// Where a size is zero, or dropout not in [0, 1).
     pub fn new(path: &mut Path<'_>, config: &I3dConfig) -> Result<Self> {
+        Self::with_norms(path, config, Norms::Layers)
+    }
+
+    /// As [`I3d::new`], with batch norms as layers or folded.
+    pub fn with_norms(path: &mut Path<'_>, config: &I3dConfig, norms: Norms) -> Result<Self> {
         if config.channels == 0 || config.divisor == 0 || !(0.0..1.0).contains(&config.dropout) {
             let message = "an I3D wants at least one channel, a divisor of at least 1 and dropout in [0, 1)";
             return Err(Error::Config(message.to_string()));
         }
         let width = |width| config.width(width);
         let stem = [
-            Unit::new(path, "Conv3d_1a_7x7", [config.channels, width(64)], 7, 2),
-            Unit::new(path, "Conv3d_2b_1x1", [width(64), width(64)], 1, 1),
-            Unit::new(path, "Conv3d_2c_3x3", [width(64), width(192)], 3, 1),
+            Unit::new(path, norms, "Conv3d_1a_7x7", [config.channels, width(64)], 7, 2),
+            Unit::new(path, norms, "Conv3d_2b_1x1", [width(64), width(64)], 1, 1),
+            Unit::new(path, norms, "Conv3d_2c_3x3", [width(64), width(192)], 3, 1),
         ];
         let mut channels = width(192);
         let mut layers = Vec::new();
@@ -154,7 +176,7 @@ impl I3d {
                 Stage::Pool(window) => Layer::Pool(window),
                 Stage::Mixed(name, widths) => {
                     let widths = widths.map(width);
-                    let module = Inception::new(path, name, channels, widths);
+                    let module = Inception::new(path, norms, name, channels, widths);
                     channels = widths[0] + widths[2] + widths[4] + widths[5];
                     Layer::Mixed(Box::new(module))
                 }
@@ -172,6 +194,20 @@ impl I3d {
 
     pub fn config(&self) -> &I3dConfig {
         &self.config
+    }
+
+    /// The convolutions with their norms, in an order that the configuration alone decides: what [`fold`] pairs.
+    pub fn conv_norms(&self) -> impl Iterator<Item = &ConvNorm> {
+        self.stem.iter().chain(self.layers.iter().flat_map(Layer::units)).map(|unit| &unit.conv)
+    }
+
+    /// This network, made by [`I3d::alone`], with its batch norms folded: for inference. `values` are those of `parameters`; returns the
+    /// folded network with its own.
+    pub fn fold(&self, parameters: &Parameters, values: &[Vec<f32>]) -> Result<(Self, Parameters, Vec<Vec<f32>>)> {
+        let mut to = Parameters::new();
+        let folded = Self::with_norms(&mut to.root(), &self.config, Norms::Folded)?;
+        let values = fold(parameters, values, &to, self.conv_norms().zip(folded.conv_norms()))?;
+        Ok((folded, to, values))
     }
 
     /// The last module's activations, `[batch, features, frames / 8, height / 32, width / 32]`.

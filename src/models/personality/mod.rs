@@ -1,10 +1,14 @@
 //! Personality (OCEAN) from faces and motion: a ResNet looks at the face, an I3D at the optical flow, and the face's features ask the
 //! motion's.
 
+#[cfg(feature = "weights")]
+mod export;
 mod fusion;
 mod i3d;
 mod resnet;
 
+#[cfg(feature = "weights")]
+pub use export::{Exported, Network, NetworkConfig, export_network, import_network};
 pub use fusion::{CrossAttention, Personality, PersonalityConfig, PersonalityOutput, TRAITS};
 pub use i3d::{I3d, I3dConfig};
 pub use resnet::{Resnet, ResnetConfig, ResnetStyle};

@@ -5,10 +5,12 @@
 //! finite are errors: a NaN among the predictions must not become a plausible table.
 
 mod classification;
+mod flow;
 mod regression;
 mod sentiment;
 
 pub use classification::{ClassScores, ClassificationMetrics};
+pub use flow::FlowMetrics;
 pub use regression::RegressionMetrics;
 pub use sentiment::{SentimentMetrics, sentiment_table};
 

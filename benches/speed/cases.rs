@@ -4,6 +4,7 @@ use crate::row::Work;
 use limbic::graph::{DType, Graph, Shape, Var};
 use limbic::ops::attention::{AttentionMasks, AttentionOptions, Projections, attention};
 use limbic::ops::conv::ConvOptions;
+use limbic::ops::optical_flow::FlowOptions;
 use limbic::ops::recurrent::{Cell, RecurrentWeights, Steps};
 
 /// Where a case gets its inputs; their gradients are wanted in the rows that go backward.
@@ -208,11 +209,19 @@ fn moves() -> Vec<Case> {
         let parts = ["a", "b", "c"].map(|name| x.float(name, [32, 64, 256]));
         x.graph.concat(&parts, 1)
     });
+    // a clip as an I3D sees it; 60 operations an iteration, on all levels
+    let clip = [1, 1, 17, 224, 224];
+    let flow = Case::new("optical_flow_16x224x224", move |x| x.float("clip", clip).clip_flow(&FlowOptions::default()));
+    let options = FlowOptions::default();
+    let pixels = 16.0 * 224.0 * 224.0 * 4.0 / 3.0;
+    let flow_work =
+        Work { flops: pixels * 60.0 * (options.warps * options.iterations) as f64, bytes: floats(3 * 16 * 224 * 224) };
     let transpose = Case::new("transpose_2048x2048", |x| x.float("x", [2048, 2048]).transpose(0, 1));
     vec![
         // backward writes a whole table of gradients
         embedding.trained(Work::bytes(floats(2 * ids * dim)), Work::bytes(floats(3 * ids * dim + rows * dim))),
         concat.forward(Work::bytes(floats(2 * 3 * 32 * 64 * 256))),
         transpose.forward(Work::bytes(floats(2 << 22))),
+        flow.forward(flow_work),
     ]
 }

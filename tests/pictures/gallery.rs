@@ -318,3 +318,52 @@ fn confusion_of_emotions() {
         assert!(sheet.has(label), "{label}: {:?}", sheet.labels);
     }
 }
+
+/// Frames of a turning texture, `flow` near the truth.
+pub fn turning(size: [usize; 2]) -> ([Vec<f32>; 2], Vec<f32>, Vec<f32>) {
+    let [height, width] = size;
+    let place = |i: usize| ((i % width) as f32, (i / width) as f32);
+    let level = |(x, y): (f32, f32)| 0.5 + 0.25 * (0.4 * x + 0.1 * y).sin() + 0.25 * (0.3 * y - 0.2 * x).cos();
+    let vector = |i: usize| {
+        let (x, y) = place(i);
+        (-0.06 * (y - height as f32 / 2.0), 0.06 * (x - width as f32 / 2.0))
+    };
+    let pixels = || 0..height * width;
+    let moved = |i: usize| (place(i).0 - vector(i).0, place(i).1 - vector(i).1);
+    let frames = [pixels().map(|i| level(place(i))).collect(), pixels().map(|i| level(moved(i))).collect()];
+    let truth: Vec<f32> = pixels().map(|i| vector(i).0).chain(pixels().map(|i| vector(i).1)).collect();
+    let errors = gaussian(truth.len(), 8);
+    let flow =
+        truth.iter().zip(&errors).enumerate().map(|(i, (truth, e))| truth + 0.0003 * (i % 997) as f32 * *e as f32);
+    (frames, flow.collect(), truth)
+}
+
+#[test]
+fn flow_of_known_and_unknown_motion() {
+    let size = [72, 96];
+    let ([first, second], found, truth) = turning(size);
+    let row = FlowRow { name: "", size, frames: [&first, &second], flow: &found, truth: None };
+    let options = FlowPictureOptions { title: "A texture that turns".into(), ..Default::default() };
+    let alone = path("flow");
+    flow(&alone, &[row], &options).unwrap();
+    let sheet = Sheet::read(&alone);
+    sheet.assert_tidy();
+    for label in ["first frame", "second frame", "flow", "left", "right", "up", "down", &options.title] {
+        assert!(sheet.has(label), "{label}: {:?}", sheet.labels);
+    }
+    assert!(!sheet.has("error"));
+    assert_eq!(sheet.count("image"), 4, "two frames, the flow, the wheel");
+
+    let known = path("flow_errors");
+    let rows = [FlowRow { name: "turned", truth: Some(&truth), ..row }, FlowRow { name: "not known", ..row }];
+    flow(&known, &rows, &options).unwrap();
+    let sheet = Sheet::read(&known);
+    sheet.assert_tidy();
+    let half = truth.len() / 2;
+    let distance = |i: usize| f64::from(found[i] - truth[i]).hypot(f64::from(found[i + half] - truth[i + half]));
+    let stated = format!("mean {:.3} pixels", (0..half).map(distance).sum::<f64>() / half as f64);
+    for label in ["true flow", "error", "turned", "not known", "end-point error, pixels", &stated] {
+        assert!(sheet.has(label), "{label}: {:?}", sheet.labels);
+    }
+    assert_eq!(sheet.count("image"), 5 + 3 + 1);
+}

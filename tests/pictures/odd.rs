@@ -249,6 +249,31 @@ fn values_and_options_out_of_range_are_refused() {
 }
 
 #[test]
+fn flows_take_stillness_gaps_and_long_names_and_refuse_what_does_not_fit() {
+    let size = [9, 30];
+    let (frame, still) = (vec![0.5; 270], vec![0.0; 540]);
+    let mut gaps = vec![1.0; 540];
+    (gaps[3], gaps[400], gaps[17]) = (f32::NAN, f32::INFINITY, 1e30);
+    for (name, flow_of, truth) in
+        [("still", &still, None), ("gaps", &gaps, Some(&still[..])), ("gaps_in_truth", &still, Some(&gaps[..]))]
+    {
+        let row = FlowRow { name: LONG, size, frames: [&frame, &frame], flow: flow_of, truth };
+        let options = FlowPictureOptions { title: HOSTILE.into(), tile: 60.0, ..Default::default() };
+        let sheet = tidy(&format!("odd_flow_{name}"), |path| flow(path, &[row, row], &options));
+        assert!(sheet.has(HOSTILE_SHOWN));
+    }
+    let row = FlowRow { name: "", size, frames: [&frame, &frame], flow: &still, truth: None };
+    let draw = |row: FlowRow<'_>, options: FlowPictureOptions| move |path: PathBuf| flow(path, &[row], &options);
+    let options = FlowPictureOptions::default();
+    refused("no row", |path| flow(path, &[], &FlowPictureOptions::default()));
+    refused("30 x 9", draw(FlowRow { flow: &frame, ..row }, options.clone()));
+    refused("30 x 9", draw(FlowRow { truth: Some(&frame), ..row }, options.clone()));
+    refused("0 x 9", draw(FlowRow { size: [9, 0], ..row }, options.clone()));
+    refused("choose 48", draw(row, FlowPictureOptions { tile: 0.0, ..options.clone() }));
+    refused("no errors", draw(row, FlowPictureOptions { largest_error: Some(f64::NAN), ..options }));
+}
+
+#[test]
 fn a_missing_folder_is_an_error_that_names_the_file() {
     let error = curves("/nowhere/at/all.svg", &[Series::new("x", &[1.0])], &Default::default()).unwrap_err();
     assert!(matches!(error, Error::Io { .. }) && error.to_string().contains("/nowhere/at/all.svg"), "{error}");

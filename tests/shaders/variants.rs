@@ -12,6 +12,7 @@ use limbic::ops::batch_norm::{BatchNormOptions, Running};
 use limbic::ops::conv::ConvOptions;
 use limbic::ops::loss::{Positives, constant, infonce_pairs, prototype_distances};
 use limbic::ops::masks::{combine_masks, look_ahead_mask};
+use limbic::ops::optical_flow::FlowOptions;
 use limbic::ops::pooling::Spread;
 use limbic::ops::recurrent::{Cell, RecurrentWeights, Steps};
 use limbic::ops::window_pooling::PoolOptions;
@@ -117,6 +118,11 @@ const ZOO: &[(&str, Build)] = &[
             results.extend([y, next.mean, next.variance, fixed, plain]);
         }
         results
+    }),
+    ("optical flow", |graph| {
+        let clip = graph.input("clip", [1, 1, 2, 40, 64]);
+        let flow = clip.clip_flow(&FlowOptions { warps: 2, iterations: 5, ..FlowOptions::default() });
+        vec![flow * graph.input_with_grad("factor", flow.shape())]
     }),
     ("elementwise", |graph| {
         let x = graph.input_with_grad("x", [3, 8]);

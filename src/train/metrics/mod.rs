@@ -6,12 +6,14 @@
 
 mod classification;
 mod features;
+mod flow;
 mod pca;
 mod regression;
 mod sentiment;
 
 pub use classification::{ClassScores, ClassificationMetrics};
 pub use features::FeatureMetrics;
+pub use flow::FlowMetrics;
 pub use pca::Pca;
 pub use regression::RegressionMetrics;
 pub use sentiment::{SentimentMetrics, sentiment_table};

@@ -30,6 +30,7 @@ const STAGES: [Stage; 11] = [
 
 /// Sizes of an [`I3d`].
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[cfg_attr(feature = "weights", derive(serde::Serialize, serde::Deserialize))]
 pub struct I3dConfig {
     /// 2 for optical flow, 3 for colour.
     pub channels: usize,
@@ -37,12 +38,14 @@ pub struct I3dConfig {
     pub divisor: usize,
     /// Dropout of the features.
     pub dropout: f32,
+    /// Weight of a batch in the batch norms' running statistics: the source's 0.01, or more for short trainings.
+    pub momentum: f32,
 }
 
 impl I3dConfig {
     /// The source's over optical flow: 12,265,312 trainable parameters, 1024 features.
     pub fn flow() -> Self {
-        I3dConfig { channels: 2, divisor: 1, dropout: 0.5 }
+        I3dConfig { channels: 2, divisor: 1, dropout: 0.5, momentum: 0.01 }
     }
 
     fn width(&self, width: usize) -> usize {
@@ -65,10 +68,10 @@ struct Unit {
 }
 
 impl Unit {
-    fn new(path: &mut Path<'_>, name: &str, channels: [usize; 2], kernel: usize, stride: usize) -> Self {
+    fn new(path: &mut Path<'_>, name: &str, channels: [usize; 2], kernel: usize, stride: usize, momentum: f32) -> Self {
         let mut path = path.at(name);
         let options = ConvOptions::default().stride(&[stride]).same();
-        let norms = BatchNormOptions { epsilon: 1e-3, momentum: 0.01, unbiased: true };
+        let norms = BatchNormOptions { epsilon: 1e-3, momentum, unbiased: true };
         Unit {
             name: name.to_string(),
             conv: Conv::without_bias(&mut path, "conv3d", channels, &[kernel; 3], options),
@@ -90,9 +93,10 @@ struct Inception {
 }
 
 impl Inception {
-    fn new(path: &mut Path<'_>, name: &str, input: usize, [w0, w1a, w1b, w2a, w2b, w3]: [usize; 6]) -> Self {
+    fn new(path: &mut Path<'_>, name: &str, input: usize, widths: [usize; 6], momentum: f32) -> Self {
+        let [w0, w1a, w1b, w2a, w2b, w3] = widths;
         let mut path = path.at(name);
-        let mut unit = |name, channels, kernel| Unit::new(&mut path, name, channels, kernel, 1);
+        let mut unit = |name, channels, kernel| Unit::new(&mut path, name, channels, kernel, 1, momentum);
         let units = [
             unit("b0", [input, w0], 1),
             unit("b1a", [input, w1a], 1),
@@ -135,17 +139,18 @@ impl I3d {
     /// Makes its parameters under `path`.
     ///
     /// # Errors
-    /// Where a size is zero, or dropout not in [0, 1).
+    /// Where a size is zero, dropout not in [0, 1), or momentum not in [0, 1].
     pub fn new(path: &mut Path<'_>, config: &I3dConfig) -> Result<Self> {
-        if config.channels == 0 || config.divisor == 0 || !(0.0..1.0).contains(&config.dropout) {
-            let message = "an I3D wants at least one channel, a divisor of at least 1 and dropout in [0, 1)";
+        let rates = (0.0..1.0).contains(&config.dropout) && (0.0..=1.0).contains(&config.momentum);
+        if config.channels == 0 || config.divisor == 0 || !rates {
+            let message = "an I3D wants a channel or more, a divisor of at least 1, dropout and momentum of 0 to 1";
             return Err(Error::Config(message.to_string()));
         }
-        let width = |width| config.width(width);
+        let (width, momentum) = (|width| config.width(width), config.momentum);
         let stem = [
-            Unit::new(path, "Conv3d_1a_7x7", [config.channels, width(64)], 7, 2),
-            Unit::new(path, "Conv3d_2b_1x1", [width(64), width(64)], 1, 1),
-            Unit::new(path, "Conv3d_2c_3x3", [width(64), width(192)], 3, 1),
+            Unit::new(path, "Conv3d_1a_7x7", [config.channels, width(64)], 7, 2, momentum),
+            Unit::new(path, "Conv3d_2b_1x1", [width(64), width(64)], 1, 1, momentum),
+            Unit::new(path, "Conv3d_2c_3x3", [width(64), width(192)], 3, 1, momentum),
         ];
         let mut channels = width(192);
         let mut layers = Vec::new();
@@ -154,7 +159,7 @@ impl I3d {
                 Stage::Pool(window) => Layer::Pool(window),
                 Stage::Mixed(name, widths) => {
                     let widths = widths.map(width);
-                    let module = Inception::new(path, name, channels, widths);
+                    let module = Inception::new(path, name, channels, widths, momentum);
                     channels = widths[0] + widths[2] + widths[4] + widths[5];
                     Layer::Mixed(Box::new(module))
                 }

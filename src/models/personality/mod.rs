@@ -3,8 +3,16 @@
 
 mod fusion;
 mod i3d;
+mod motion;
+mod network;
+#[cfg(feature = "weights")]
+mod pretrained;
 mod resnet;
 
-pub use fusion::{CrossAttention, Personality, PersonalityConfig, PersonalityOutput, TRAITS};
+pub use fusion::{CrossAttention, Personality, PersonalityConfig, PersonalityHead, PersonalityOutput, TRAITS};
 pub use i3d::{I3d, I3dConfig};
+pub use motion::FlowExtractor;
+pub use network::{NetworkConfig, PersonalityNetwork, TraitScorer, training_graph};
+#[cfg(feature = "weights")]
+pub use pretrained::load_resnet;
 pub use resnet::{Resnet, ResnetConfig, ResnetStyle};

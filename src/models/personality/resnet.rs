@@ -12,6 +12,8 @@ const EXPANSION: usize = 4;
 
 /// Whose ResNet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "weights", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "weights", serde(rename_all = "lowercase"))]
 pub enum ResnetStyle {
     /// torchvision's v1.5: convolutions without bias, the stride on the 3 x 3.
     Torchvision,
@@ -21,6 +23,7 @@ pub enum ResnetStyle {
 
 /// Sizes of a [`Resnet`].
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "weights", derive(serde::Serialize, serde::Deserialize))]
 pub struct ResnetConfig {
     pub style: ResnetStyle,
     /// Filters of the first convolution.

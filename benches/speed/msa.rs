@@ -5,7 +5,10 @@ use crate::kernels::{floats, padding};
 use crate::measure::{Timing, of};
 use crate::row::{Row, Work};
 use limbic::gpu::Gpu;
-use limbic::models::msa::{BatchShape, ModalityConfig, Msa, MsaConfig, Preset, RegressionLoss, Scorer, training_graph};
+use limbic::graph::Graph;
+use limbic::models::msa::{
+    BatchShape, ModalityConfig, Msa, MsaConfig, Preset, RegressionLoss, Scorer, scoring_graph, training_graph,
+};
 use limbic::plan::{Batch, ParameterStore, StepUniform};
 use limbic::train::{Clipping, OptimizerConfig, StepSettings, Trainer};
 use limbic::{Error, Result};
@@ -46,14 +49,13 @@ fn peers_model() -> MsaConfig {
     MsaConfig { n_layers_fuse: 1, dropout: 0.0, ..preset(Preset::Default) }
 }
 
-/// Products and attention of one clip, forward; the peers' programs count the same.
-fn work(config: &MsaConfig) -> Work {
-    let (dim, others) = (config.model_dim, config.modalities.len() - 1);
-    let directions = if config.bidirectional_fusion { 2 } else { 1 };
-    let blocks = config.modalities.len() * config.n_layers_mod + config.n_layers_fuse * others * directions;
-    let block = SEQ_LEN * (8 * dim * dim + 4 * SEQ_LEN * dim + 4 * dim * config.ff_dim);
-    let projections: usize = config.modalities.iter().map(|modality| 2 * SEQ_LEN * modality.dim * dim).sum();
-    Work::flops((projections + blocks * block) as f64)
+/// Products and attention of one clip, forward; the peers' programs count the same, but for the head's few.
+fn work(config: &MsaConfig) -> Result<Work> {
+    let graph = Graph::new();
+    scoring_graph(&Msa::new(config)?, &graph, &shape(config, 1))?;
+    let recording = graph.finish()?;
+    let flops: u64 = (0..recording.nodes.len()).map(|node| recording.flops(node)).sum();
+    Ok(Work::flops(flops as f64))
 }
 
 fn batch(modalities: &[ModalityConfig], clips: usize) -> Batch {
@@ -95,8 +97,7 @@ fn train(bench: &mut Bench<'_>, name: &str, config: &MsaConfig) -> Result<()> {
     let trainer = trainer(bench.gpu, config)?;
     let mut step = 0;
     let timing = bench.stopwatch.time(|replays| resident_steps(&trainer, &mut step, replays))?;
-    add_training_row(bench, name, config, &trainer, timing);
-    Ok(())
+    add_training_row(bench, name, config, &trainer, timing)
 }
 
 fn resident_steps(trainer: &Trainer, step: &mut u32, replays: u32) -> Result<()> {
@@ -113,11 +114,18 @@ fn resident_steps(trainer: &Trainer, step: &mut u32, replays: u32) -> Result<()>
     }
 }
 
-fn add_training_row(bench: &mut Bench<'_>, name: &str, config: &MsaConfig, trainer: &Trainer, timing: Timing) {
+fn add_training_row(
+    bench: &mut Bench<'_>,
+    name: &str,
+    config: &MsaConfig,
+    trainer: &Trainer,
+    timing: Timing,
+) -> Result<()> {
     let (plan, optimizer) = trainer.memory();
     let dispatches = trainer.plan().program().len() + trainer.optimizer().dispatches();
-    let row = Row::new(name, timing).doing(work(config).times(3.0 * BATCH as f64));
+    let row = Row::new(name, timing).doing(work(config)?.times(3.0 * BATCH as f64));
     bench.add(row.dispatching(dispatches).taking(plan.total() + optimizer));
+    Ok(())
 }
 
 /// Inputs resident; the scores come back.
@@ -137,7 +145,7 @@ fn infer(bench: &mut Bench<'_>, name: &str, config: &MsaConfig, clips: usize) ->
         plan.gpu().queue().submit([encoder.finish()]);
         plan.read("score").map(|_| ())
     })?;
-    let row = Row::new(name, timing).doing(work(config).times(clips as f64));
+    let row = Row::new(name, timing).doing(work(config)?.times(clips as f64));
     bench.add(row.dispatching(plan.program().len()).taking(plan.memory().total()));
     Ok(())
 }
@@ -159,7 +167,7 @@ fn step_and_record(bench: &mut Bench<'_>) -> Result<()> {
             }
             trainer.finish().map(|_| ())
         })?;
-        add_training_row(bench, step, &config, &trainer, timing);
+        add_training_row(bench, step, &config, &trainer, timing)?;
     }
     if bench.options.wants(record) {
         let once = || {

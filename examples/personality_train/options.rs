@@ -4,7 +4,7 @@ use crate::common::{ScheduleKind, TrainingConfig};
 use crate::personality::{DataSource, RunConfig, VERSION, video_shape};
 use clap::{Parser, ValueEnum};
 use limbic::models::RegressionLoss;
-use limbic::models::personality::{NetworkConfig, PersonalityNetwork};
+use limbic::models::personality::{PersonalityNetwork, PersonalityNetworkConfig};
 use limbic::{Error, Result};
 use std::path::PathBuf;
 
@@ -147,9 +147,9 @@ impl Options {
         Ok(RunConfig { version: VERSION, model, data, training, mirror: !self.no_mirror })
     }
 
-    fn model(&self) -> Result<NetworkConfig> {
-        let base = if self.full { NetworkConfig::full() } else { NetworkConfig::small() };
-        let mut model = NetworkConfig {
+    fn model(&self) -> Result<PersonalityNetworkConfig> {
+        let base = if self.full { PersonalityNetworkConfig::full() } else { PersonalityNetworkConfig::small() };
+        let mut model = PersonalityNetworkConfig {
             tokens: self.tokens,
             frozen_stages: self.freeze.unwrap_or(if self.resnet.is_some() { 3 } else { 0 }),
             faces: self.faces.unwrap_or(base.faces),

@@ -1,13 +1,14 @@
 //! What personality_train and personality_predict share: what a checkpoint says of itself, and the data it was made with.
 
 use crate::common::{self, TrainingConfig};
+use limbic::Result;
 use limbic::data::builtin::{Talking, TalkingConfig, generate_talking};
 use limbic::data::chalearn;
 use limbic::data::video::{VideoClip, VideoCorpus, VideoShape};
 use limbic::gpu::Gpu;
-use limbic::models::personality::{FlowExtractor, NetworkConfig};
+use limbic::models::personality::{FlowExtractor, PersonalityNetworkConfig};
+use limbic::ops::optical_flow::FlowOptions;
 use limbic::train::checkpoint::Checkpoint;
-use limbic::Result;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -16,7 +17,7 @@ use std::path::PathBuf;
 pub struct RunConfig {
     /// Changes when the meaning of a field does.
     pub version: u32,
-    pub model: NetworkConfig,
+    pub model: PersonalityNetworkConfig,
     pub data: DataSource,
     pub training: TrainingConfig,
     /// Whether half of the training clips are seen in a mirror.
@@ -48,7 +49,7 @@ pub struct Data {
 
 impl DataSource {
     /// The clips at the sizes of `model`, without their flow.
-    pub fn load(&self, model: &NetworkConfig) -> Result<Data> {
+    pub fn load(&self, model: &PersonalityNetworkConfig) -> Result<Data> {
         let shape = video_shape(model);
         match self {
             DataSource::Builtin { seed } => {
@@ -67,8 +68,8 @@ impl DataSource {
 }
 
 /// The pictures that a model takes.
-pub fn video_shape(model: &NetworkConfig) -> VideoShape {
-    let NetworkConfig { faces, face_size, frames, frame_size, .. } = *model;
+pub fn video_shape(model: &PersonalityNetworkConfig) -> VideoShape {
+    let PersonalityNetworkConfig { faces, face_size, frames, frame_size, .. } = *model;
     VideoShape { faces, face_size, frames, frame_size }
 }
 
@@ -78,7 +79,7 @@ pub fn compute_flow(gpu: &Gpu, shape: &VideoShape, clips: &mut [VideoClip]) -> R
         return Ok(());
     }
     let batch = FLOW_BATCH.min(clips.len());
-    let extractor = FlowExtractor::new(gpu, batch, shape.frames, shape.frame_size)?;
+    let extractor = FlowExtractor::new(gpu, batch, shape.frames, shape.frame_size, FlowOptions::default())?;
     for clips in clips.chunks_mut(batch) {
         let frames: Vec<&[u8]> = clips.iter().map(|clip| clip.frames.as_slice()).collect();
         let flows = extractor.run(&frames)?;

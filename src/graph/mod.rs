@@ -3,10 +3,12 @@
 //! A model is written with [`Var`]s inside a [`Graph`]. A shape error does not interrupt the model's code: the first one is
 //! kept with the path of the layer that was being built and returned when the graph is compiled.
 
+mod account;
 mod parameters;
 mod shape;
 mod var;
 
+pub use account::{LayerCount, gather};
 pub use parameters::{Init, Parameter, ParameterSpec, Parameters, Part, Path, check_values};
 pub use shape::{DType, MAX_RANK, Shape};
 pub use var::{Scope, Var};

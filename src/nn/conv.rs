@@ -9,8 +9,8 @@ use crate::ops::conv::ConvOptions;
 #[derive(Debug, Clone)]
 pub struct Conv {
     name: String,
-    weight: Parameter,
-    bias: Option<Parameter>,
+    pub(super) weight: Parameter,
+    pub(super) bias: Option<Parameter>,
     options: ConvOptions,
 }
 

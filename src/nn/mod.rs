@@ -2,6 +2,7 @@
 
 mod attention;
 mod conv;
+mod conv_norm;
 mod linear;
 mod norm;
 mod position;
@@ -9,6 +10,7 @@ mod transformer;
 
 pub use attention::{MultiHeadAttention, MultiHeadAttentionConfig};
 pub use conv::Conv;
+pub use conv_norm::{ConvNorm, ConvNormOptions, Norms, fold};
 pub use linear::{Embedding, Linear};
 pub use norm::{BatchNorm, LayerNorm};
 pub use position::sinusoidal_positions;

@@ -36,11 +36,11 @@ impl LayerNorm {
 #[derive(Debug, Clone)]
 pub struct BatchNorm {
     name: String,
-    weight: Parameter,
-    bias: Parameter,
-    mean: Parameter,
-    variance: Parameter,
-    options: BatchNormOptions,
+    pub(super) weight: Parameter,
+    pub(super) bias: Parameter,
+    pub(super) mean: Parameter,
+    pub(super) variance: Parameter,
+    pub(super) options: BatchNormOptions,
 }
 
 impl BatchNorm {

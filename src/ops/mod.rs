@@ -23,6 +23,7 @@ pub mod layer_norm;
 pub mod loss;
 pub mod masks;
 pub mod matmul;
+pub mod optical_flow;
 pub mod pooling;
 pub mod reduce;
 pub mod shape_ops;

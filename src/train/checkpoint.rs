@@ -4,7 +4,7 @@
 
 use super::optimizer::OptimizerState;
 use crate::error::{Error, Result};
-use crate::graph::{Parameters, Shape};
+use crate::graph::Parameters;
 use crate::weights::{self, Metadata, Tensors};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -83,7 +83,7 @@ impl Checkpoint {
 
     pub fn save_model(&self, parameters: &Parameters, values: &[Vec<f32>]) -> Result<()> {
         let mut tensors = Tensors::new();
-        insert(&mut tensors, "", parameters, values)?;
+        tensors.insert_parameters("", parameters, values)?;
         let metadata = Metadata::from([("format".to_string(), "pt".to_string())]);
         weights::write(self.model_path(), &tensors, &metadata)
     }
@@ -108,11 +108,11 @@ impl Checkpoint {
         state: &impl Serialize,
     ) -> Result<()> {
         let mut tensors = Tensors::new();
-        insert(&mut tensors, VALUES, parameters, values)?;
-        insert(&mut tensors, FIRST, parameters, &optimizer.first)?;
-        insert(&mut tensors, SECOND, parameters, &optimizer.second)?;
+        tensors.insert_parameters(VALUES, parameters, values)?;
+        tensors.insert_parameters(FIRST, parameters, &optimizer.first)?;
+        tensors.insert_parameters(SECOND, parameters, &optimizer.second)?;
         if !optimizer.accumulated.is_empty() {
-            insert(&mut tensors, ACCUMULATED, parameters, &optimizer.accumulated)?;
+            tensors.insert_parameters(ACCUMULATED, parameters, &optimizer.accumulated)?;
         }
         let state = serde_json::to_string(state).map_err(|error| Error::Config(error.to_string()))?;
         weights::write(self.state_path(), &tensors, &Metadata::from([(STATE.to_string(), state)]))
@@ -135,12 +135,12 @@ impl Checkpoint {
             metadata.get(STATE).ok_or_else(|| Error::format(&path, STATE, "is missing: this is no training state"))?;
         let state = serde_json::from_str(state).map_err(|error| Error::format(&path, STATE, error))?;
         let accumulated = match tensors.iter().any(|(name, _)| name.starts_with(ACCUMULATED)) {
-            true => extract(&tensors, ACCUMULATED, parameters)?,
+            true => tensors.parameters(ACCUMULATED, parameters)?,
             false => Vec::new(),
         };
-        let (first, second) = (extract(&tensors, FIRST, parameters)?, extract(&tensors, SECOND, parameters)?);
+        let (first, second) = (tensors.parameters(FIRST, parameters)?, tensors.parameters(SECOND, parameters)?);
         let optimizer = OptimizerState { first, second, accumulated };
-        Ok((extract(&tensors, VALUES, parameters)?, optimizer, state))
+        Ok((tensors.parameters(VALUES, parameters)?, optimizer, state))
     }
 
     /// Removes the weights, state and history of an earlier run, so that a new one never stands beside them. Returns whether
@@ -160,34 +160,5 @@ impl Checkpoint {
 
 /// The weights in the safetensors file `path`, by name; every parameter must be there in its shape, and nothing else.
 pub fn load_weights(path: &Path, parameters: &Parameters) -> Result<Vec<Vec<f32>>> {
-    let tensors = weights::read(path)?;
-    let shapes = parameters.named_shapes();
-    tensors.expect(shapes.iter().map(|(name, shape)| (name.as_str(), shape.axes())))?;
-    extract(&tensors, "", parameters)
-}
-
-fn insert(tensors: &mut Tensors, prefix: &str, parameters: &Parameters, values: &[Vec<f32>]) -> Result<()> {
-    crate::graph::check_values(parameters, values)?;
-    for (spec, values) in parameters.specs().iter().zip(values) {
-        for (name, shape, start) in spec.named() {
-            let part = values[start..start + shape.len()].to_vec();
-            tensors.insert(format!("{prefix}{name}"), weights::Tensor::f32(shape.axes(), part)?);
-        }
-    }
-    Ok(())
-}
-
-fn extract(tensors: &Tensors, prefix: &str, parameters: &Parameters) -> Result<Vec<Vec<f32>>> {
-    let part = |(name, shape, _): (String, Shape, usize)| tensors.f32(&format!("{prefix}{name}"), shape.axes());
-    parameters
-        .specs()
-        .iter()
-        .map(|spec| {
-            let mut values = Vec::with_capacity(spec.shape.len());
-            for named in spec.named() {
-                values.extend_from_slice(part(named)?);
-            }
-            Ok(values)
-        })
-        .collect()
+    weights::read(path)?.exactly_parameters(parameters)
 }

@@ -6,6 +6,7 @@ use plotters::backend::{DrawingBackend, SVGBackend};
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 use plotters::style::{FontDesc, FontFamily, FontStyle, FontTransform, RGBAColor, RGBColor, ShapeStyle};
 
+use super::image::Image;
 use super::style::{INK, LABEL_SIZE, NOTE_SIZE, QUIET, TICK_SIZE, TITLE_SIZE, WHITE};
 use crate::{Error, Result};
 
@@ -112,6 +113,8 @@ impl Font {
 pub struct Canvas<'a> {
     svg: SVGBackend<'a>,
     failed: Option<String>,
+    /// `<image>` elements, which lie below everything but the background.
+    images: String,
 }
 
 /// Draws a picture of `width` x `height` pixels and writes it to `path`, whole or not at all.
@@ -123,23 +126,25 @@ pub fn picture(path: &Path, width: f64, height: f64, draw: impl FnOnce(&mut Canv
     }
     let mut document = String::new();
     let size = ((width * UNITS) as u32, (height * UNITS) as u32);
-    let mut canvas = Canvas { svg: SVGBackend::with_string(&mut document, size), failed: None };
+    let mut canvas = Canvas { svg: SVGBackend::with_string(&mut document, size), failed: None, images: String::new() };
     canvas.fill(Rect { left: 0.0, top: 0.0, right: width, bottom: height }, WHITE);
     draw(&mut canvas);
     canvas.keep(|svg| svg.present());
     if let Some(message) = canvas.failed.take() {
         return Err(Error::io(path, message));
     }
+    let images = std::mem::take(&mut canvas.images);
     drop(canvas);
-    // The backend's own first tag states units as pixels and no line joins.
-    let body = document.find('>').map_or("", |end| &document[end + 1..]);
+    // The backend's own first tag states units as pixels and no line joins; the second is the background.
+    let body = document.find('>').map_or("", |end| &document[end + 1..]).trim_start();
+    let (background, body) = body.split_at(body.find("/>").map_or(0, |end| end + 2));
     crate::files::atomic_write(path, |file| {
         writeln!(
             file,
             r#"<svg xmlns="http://www.w3.org/2000/svg" width="{width:.0}" height="{height:.0}" viewBox="0 0 {} {}" stroke-linejoin="round" stroke-linecap="round">"#,
             size.0, size.1
         )?;
-        file.write_all(body.trim_start().as_bytes())
+        [background, "\n", &images, body.trim_start()].iter().try_for_each(|part| file.write_all(part.as_bytes()))
     })
 }
 
@@ -192,6 +197,23 @@ impl Canvas<'_> {
         }
     }
 
+    /// Stretches `image` over `rect`, beneath all lines and texts. Where its pixels are large, they are seen as squares.
+    pub fn image(&mut self, rect: Rect, image: &Image) {
+        let factor = (2.0 * rect.width() / image.width() as f64).ceil().max(1.0) as usize;
+        match image.enlarged(factor).png() {
+            Ok(png) => {
+                let ((x, y), (right, bottom)) = (units((rect.left, rect.top)), units((rect.right, rect.bottom)));
+                let place = format!(r#"x="{x}" y="{y}" width="{}" height="{}""#, right - x, bottom - y);
+                let data = base64(&png);
+                let fit = r#"preserveAspectRatio="none""#;
+                self.images += &format!("<image {place} {fit} href=\"data:image/png;base64,{data}\"/>\n");
+            }
+            Err(error) => {
+                self.failed.get_or_insert(error.to_string());
+            }
+        }
+    }
+
     /// The outline of `rect`.
     pub fn frame(&mut self, rect: Rect, stroke: Stroke) {
         let Rect { left, top, right, bottom } = rect;
@@ -230,10 +252,41 @@ impl Canvas<'_> {
     }
 }
 
+/// RFC 4648, with padding.
+fn base64(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    for three in bytes.chunks(3) {
+        let at = |index: usize| u32::from(three.get(index).copied().unwrap_or(0));
+        let word = at(0) << 16 | at(1) << 8 | at(2);
+        for digit in 0..4 {
+            let there = digit <= three.len();
+            let value = (word >> (18 - 6 * digit)) & 63;
+            text.push(if there { char::from(DIGITS[value as usize]) } else { '=' });
+        }
+    }
+    text
+}
+
 fn units(point: Point) -> (i32, i32) {
     ((point.0 * UNITS).round() as i32, (point.1 * UNITS).round() as i32)
 }
 
 fn shape(color: RGBAColor, width: f64) -> ShapeStyle {
     ShapeStyle { color, filled: true, stroke_width: (width * UNITS).round() as u32 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn base64_is_that_of_the_rfc() {
+        let pairs =
+            [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foob", "Zm9vYg=="), ("foobar", "Zm9vYmFy")];
+        for (plain, coded) in pairs {
+            assert_eq!(base64(plain.as_bytes()), coded);
+        }
+        assert_eq!(base64(&[0xff, 0xfe, 0xfd]), "//79");
+    }
 }

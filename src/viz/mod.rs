@@ -1,4 +1,5 @@
-//! Pictures as SVG: loss curves, attention maps, bars, fusion weights, scatter plots, matrices.
+//! Pictures: loss curves, attention and activation maps, bars, fusion weights, scatter plots, matrices, surfaces as SVG; images as PNG;
+//! animations as GIF.
 //!
 //! Each function takes a path, plain numbers and an options struct with defaults, and writes one file, whole or not at all.
 //! Colours are told apart by colour-blind readers (Okabe and Ito's palette; viridis for magnitudes). Values that are not
@@ -16,26 +17,38 @@
 //! # Ok::<(), limbic::Error>(())
 //! ```
 
+mod animation;
 mod attention;
 mod axis;
 mod bars;
+mod cam;
 mod canvas;
 mod colorbar;
 mod curves;
 mod fusion;
+mod groups;
+mod image;
 mod legend;
 mod matrix;
 mod scatter;
 mod style;
+mod surface;
 mod text;
+mod tiles;
 
+pub use animation::animation;
 pub use attention::{AttentionMap, AttentionOptions, Strip, attention};
 pub use axis::Scale;
 pub use bars::{BarSeries, BarsOptions, Reference, bars};
+pub use cam::{grad_cam, resize_bilinear, to_unit};
 pub use curves::{CurvesOptions, Goal, Series, curves};
 pub use fusion::{FusionOptions, fusion_weights};
+pub use groups::{Group, GroupsOptions, scatter_groups};
+pub use image::Image;
 pub use matrix::{MatrixOptions, Shade, matrix};
 pub use scatter::{ScatterOptions, scatter};
+pub use surface::{SurfaceOptions, surface};
+pub use tiles::{FeatureMapsOptions, Tile, TilesOptions, feature_maps, tiles};
 
 use crate::{Error, Result};
 

@@ -3,7 +3,9 @@
 //! A checkpoint of limbic is a folder with a `config.json` and a `model.safetensors`; both are written aside and renamed
 //! ([`crate::files::atomic_write`]), so that a crash leaves the last whole one.
 
+mod export;
 mod json;
+mod parameters;
 mod safetensors_file;
 
 use std::collections::BTreeMap;
@@ -11,8 +13,9 @@ use std::path::{Path, PathBuf};
 
 use crate::{Error, Result};
 
+pub use export::{EXPORT_VERSION, Export, export, import};
 pub use json::{read_json, write_json};
-pub use safetensors_file::{Metadata, read, read_with_metadata, write};
+pub use safetensors_file::{Metadata, Precision, read, read_with_metadata, write, write_as};
 
 /// How many names an error lists before it says "and N more".
 const NAMES_SHOWN: usize = 5;

@@ -15,6 +15,42 @@ use crate::{Error, Result};
 /// Free text beside the tensors: the `__metadata__` of the header.
 pub type Metadata = BTreeMap<String, String>;
 
+/// What f32 values are stored as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Precision {
+    #[default]
+    F32,
+    /// Half the bytes, 11 bits of each value: a relative error of at most 2^-11 between 6.1e-5 and 65504, an absolute one of 3e-8 below.
+    F16,
+}
+
+impl Precision {
+    /// As safetensors calls it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Precision::F32 => "F32",
+            Precision::F16 => "F16",
+        }
+    }
+
+    /// The precision called so.
+    pub fn parse(name: &str) -> Option<Self> {
+        [Precision::F32, Precision::F16].into_iter().find(|precision| precision.name() == name)
+    }
+
+    /// Refuses values that would become infinite.
+    fn check(self, tensors: &Tensors) -> Result<()> {
+        let lost = |value: &&f32| value.is_finite() && half::f16::from_f32(**value).is_infinite();
+        for (name, tensor) in tensors.iter().filter(|_| self == Precision::F16) {
+            if let Some(value) = tensor.as_f32().and_then(|values| values.iter().find(lost)) {
+                let message = format!("has the value {value}, more than f16 holds (65504): export it as f32");
+                return Err(Error::Tensor { name: name.to_string(), message });
+            }
+        }
+        Ok(())
+    }
+}
+
 /// Reads every tensor of a safetensors file.
 ///
 /// # Errors
@@ -78,16 +114,25 @@ fn each<const N: usize, T>(bytes: &[u8], value: impl Fn([u8; N]) -> T) -> Vec<T>
 /// [`Error::Tensor`] for a tensor called `__metadata__`, a name that the format keeps for itself; [`Error::Io`] if the
 /// file cannot be written.
 pub fn write(path: impl AsRef<Path>, tensors: &Tensors, metadata: &Metadata) -> Result<()> {
+    write_as(path, tensors, metadata, Precision::F32)
+}
+
+/// As [`write`], with f32 values stored in `precision`; [`read`] widens them again.
+///
+/// # Errors
+/// Also [`Error::Tensor`] for a finite value that the precision cannot hold.
+pub fn write_as(path: impl AsRef<Path>, tensors: &Tensors, metadata: &Metadata, precision: Precision) -> Result<()> {
     if tensors.get("__metadata__").is_some() {
         let message = "safetensors keeps this name for itself: rename the tensor".into();
         return Err(Error::Tensor { name: "__metadata__".into(), message });
     }
-    atomic_write(path, |file| write_to(file, tensors, metadata))
+    precision.check(tensors)?;
+    atomic_write(path, |file| write_to(file, tensors, metadata, precision))
 }
 
 /// The safetensors crate would gather the whole file in memory and write the metadata in random order; streaming it
-/// takes these lines. Values of eight bytes go first, then four, then one, so that each lies at a multiple of its size.
-fn write_to(file: &mut dyn Write, tensors: &Tensors, metadata: &Metadata) -> io::Result<()> {
+/// takes these lines. Values of eight bytes go first, then floats, then bytes, so that each lies at a multiple of its size.
+fn write_to(file: &mut dyn Write, tensors: &Tensors, metadata: &Metadata, precision: Precision) -> io::Result<()> {
     let mut entries: Vec<(&str, &Tensor)> = tensors.iter().collect();
     entries.sort_by_key(|(_, tensor)| match tensor.data {
         TensorData::I64(_) => 0,
@@ -100,7 +145,7 @@ fn write_to(file: &mut dyn Write, tensors: &Tensors, metadata: &Metadata) -> io:
     }
     let mut start = 0;
     for (name, tensor) in &entries {
-        let (dtype, bytes) = encode(&tensor.data);
+        let (dtype, bytes) = encode(&tensor.data, precision);
         let end = start + bytes.len();
         let info = TensorInfo { dtype, shape: tensor.shape.clone(), data_offsets: (start, end) };
         header.insert(name, serde_json::to_value(info)?);
@@ -110,11 +155,11 @@ fn write_to(file: &mut dyn Write, tensors: &Tensors, metadata: &Metadata) -> io:
     header.resize(header.len().next_multiple_of(8), b' ');
     file.write_all(&(header.len() as u64).to_le_bytes())?;
     file.write_all(&header)?;
-    entries.iter().try_for_each(|(_, tensor)| file.write_all(&encode(&tensor.data).1))
+    entries.iter().try_for_each(|(_, tensor)| file.write_all(&encode(&tensor.data, precision).1))
 }
 
 /// The values as the format stores them; every GPU host is little-endian, where that is the memory itself.
-fn encode(data: &TensorData) -> (Dtype, Cow<'_, [u8]>) {
+fn encode(data: &TensorData, precision: Precision) -> (Dtype, Cow<'_, [u8]>) {
     fn little_endian<T: bytemuck::NoUninit, const N: usize>(values: &[T], bytes: fn(T) -> [u8; N]) -> Cow<'_, [u8]> {
         if cfg!(target_endian = "little") {
             Cow::Borrowed(bytemuck::cast_slice(values))
@@ -123,6 +168,10 @@ fn encode(data: &TensorData) -> (Dtype, Cow<'_, [u8]>) {
         }
     }
     match data {
+        TensorData::F32(values) if precision == Precision::F16 => {
+            let narrow = |value: &f32| half::f16::from_f32(*value).to_le_bytes();
+            (Dtype::F16, Cow::Owned(values.iter().flat_map(narrow).collect()))
+        }
         TensorData::F32(values) => (Dtype::F32, little_endian(values, f32::to_le_bytes)),
         TensorData::U8(values) => (Dtype::U8, Cow::Borrowed(values)),
         TensorData::I64(values) => (Dtype::I64, little_endian(values, i64::to_le_bytes)),

@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::graph::{Parameters, Path, Var};
-use crate::nn::{BatchNorm, Context, Conv};
+use crate::nn::{Context, ConvNorm, ConvNormOptions, Norms, fold};
 use crate::ops::batch_norm::BatchNormOptions;
 use crate::ops::conv::ConvOptions;
 use crate::ops::window_pooling::PoolOptions;
@@ -36,6 +36,8 @@ pub struct I3dConfig {
     pub channels: usize,
     /// Every width is divided by this; 1 is the source's.
     pub divisor: usize,
+    /// How many of the source's 11 modules and poolings after the stem there are.
+    pub stages: usize,
     /// Dropout of the features.
     pub dropout: f32,
     /// Weight of a batch in the batch norms' running statistics: the source's 0.01, or more for short trainings.
@@ -45,7 +47,7 @@ pub struct I3dConfig {
 impl I3dConfig {
     /// The source's over optical flow: 12,265,312 trainable parameters, 1024 features.
     pub fn flow() -> Self {
-        I3dConfig { channels: 2, divisor: 1, dropout: 0.5, momentum: 0.01 }
+        I3dConfig { channels: 2, divisor: 1, stages: STAGES.len(), dropout: 0.5, momentum: 0.01 }
     }
 
     fn width(&self, width: usize) -> usize {
@@ -54,34 +56,56 @@ impl I3dConfig {
 
     /// Width of the features.
     pub fn features(&self) -> usize {
-        let [a, _, b, _, c, d] = [384, 192, 384, 48, 128, 128].map(|width| self.width(width));
-        a + b + c + d
+        let modules = STAGES.iter().take(self.stages).rev();
+        let last =
+            modules.filter_map(|stage| if let Stage::Mixed(_, widths) = stage { Some(*widths) } else { None }).next();
+        last.map_or(self.width(192), |widths| outputs(widths.map(|width| self.width(width))))
     }
+}
+
+/// Channels that a module of these widths makes.
+fn outputs([w0, _, w1b, _, w2b, w3]: [usize; 6]) -> usize {
+    w0 + w1b + w2b + w3
+}
+
+/// What all batch norms have in common.
+#[derive(Debug, Clone, Copy)]
+struct Normed {
+    norms: Norms,
+    momentum: f32,
 }
 
 /// Convolution, batch norm, ReLU; padded as TensorFlow pads.
 #[derive(Debug, Clone)]
 struct Unit {
     name: String,
-    conv: Conv,
-    norm: BatchNorm,
+    conv: ConvNorm,
 }
 
 impl Unit {
-    fn new(path: &mut Path<'_>, name: &str, channels: [usize; 2], kernel: usize, stride: usize, momentum: f32) -> Self {
+    fn new(
+        path: &mut Path<'_>,
+        normed: Normed,
+        name: &str,
+        channels: [usize; 2],
+        kernel: usize,
+        stride: usize,
+    ) -> Self {
         let mut path = path.at(name);
-        let options = ConvOptions::default().stride(&[stride]).same();
-        let norms = BatchNormOptions { epsilon: 1e-3, momentum, unbiased: true };
-        Unit {
-            name: name.to_string(),
-            conv: Conv::without_bias(&mut path, "conv3d", channels, &[kernel; 3], options),
-            norm: BatchNorm::new(&mut path, "bn", channels[1], norms),
-        }
+        let options = ConvNormOptions {
+            names: ["conv3d", "bn"],
+            channels,
+            kernel: &[kernel; 3],
+            conv: ConvOptions::default().stride(&[stride]).same(),
+            bias: false,
+            norm: BatchNormOptions { epsilon: 1e-3, momentum: normed.momentum, unbiased: true },
+        };
+        Unit { name: name.to_string(), conv: ConvNorm::new(&mut path, normed.norms, options) }
     }
 
     fn forward<'g>(&self, cx: Context<'g>, x: Var<'g>) -> Var<'g> {
         let _scope = cx.graph.scope(&self.name);
-        self.norm.forward(cx, self.conv.forward(cx, x)).relu()
+        self.conv.forward(cx, x).relu()
     }
 }
 
@@ -93,10 +117,15 @@ struct Inception {
 }
 
 impl Inception {
-    fn new(path: &mut Path<'_>, name: &str, input: usize, widths: [usize; 6], momentum: f32) -> Self {
-        let [w0, w1a, w1b, w2a, w2b, w3] = widths;
+    fn new(
+        path: &mut Path<'_>,
+        normed: Normed,
+        name: &str,
+        input: usize,
+        [w0, w1a, w1b, w2a, w2b, w3]: [usize; 6],
+    ) -> Self {
         let mut path = path.at(name);
-        let mut unit = |name, channels, kernel| Unit::new(&mut path, name, channels, kernel, 1, momentum);
+        let mut unit = |name, channels, kernel| Unit::new(&mut path, normed, name, channels, kernel, 1);
         let units = [
             unit("b0", [input, w0], 1),
             unit("b1a", [input, w1a], 1),
@@ -127,6 +156,15 @@ enum Layer {
     Pool([usize; 3]),
 }
 
+impl Layer {
+    fn units(&self) -> &[Unit] {
+        match self {
+            Layer::Mixed(module) => &module.units,
+            Layer::Pool(_) => &[],
+        }
+    }
+}
+
 /// Clips `[batch, channels, frames, height, width]` to features `[batch, features]`.
 #[derive(Debug, Clone)]
 pub struct I3d {
@@ -141,26 +179,32 @@ impl I3d {
     /// # Errors
     /// Where a size is zero, dropout not in [0, 1), or momentum not in [0, 1].
     pub fn new(path: &mut Path<'_>, config: &I3dConfig) -> Result<Self> {
+        Self::with_norms(path, config, Norms::Layers)
+    }
+
+    /// As [`I3d::new`], with batch norms as layers or folded.
+    pub fn with_norms(path: &mut Path<'_>, config: &I3dConfig, norms: Norms) -> Result<Self> {
         let rates = (0.0..1.0).contains(&config.dropout) && (0.0..=1.0).contains(&config.momentum);
         if config.channels == 0 || config.divisor == 0 || !rates {
             let message = "an I3D wants a channel or more, a divisor of at least 1, dropout and momentum of 0 to 1";
             return Err(Error::Config(message.to_string()));
         }
-        let (width, momentum) = (|width| config.width(width), config.momentum);
+        let width = |width| config.width(width);
+        let normed = Normed { norms, momentum: config.momentum };
         let stem = [
-            Unit::new(path, "Conv3d_1a_7x7", [config.channels, width(64)], 7, 2, momentum),
-            Unit::new(path, "Conv3d_2b_1x1", [width(64), width(64)], 1, 1, momentum),
-            Unit::new(path, "Conv3d_2c_3x3", [width(64), width(192)], 3, 1, momentum),
+            Unit::new(path, normed, "Conv3d_1a_7x7", [config.channels, width(64)], 7, 2),
+            Unit::new(path, normed, "Conv3d_2b_1x1", [width(64), width(64)], 1, 1),
+            Unit::new(path, normed, "Conv3d_2c_3x3", [width(64), width(192)], 3, 1),
         ];
         let mut channels = width(192);
         let mut layers = Vec::new();
-        for stage in STAGES {
+        for stage in STAGES.into_iter().take(config.stages) {
             layers.push(match stage {
                 Stage::Pool(window) => Layer::Pool(window),
                 Stage::Mixed(name, widths) => {
                     let widths = widths.map(width);
-                    let module = Inception::new(path, name, channels, widths, momentum);
-                    channels = widths[0] + widths[2] + widths[4] + widths[5];
+                    let module = Inception::new(path, normed, name, channels, widths);
+                    channels = outputs(widths);
                     Layer::Mixed(Box::new(module))
                 }
             });
@@ -177,6 +221,20 @@ impl I3d {
 
     pub fn config(&self) -> &I3dConfig {
         &self.config
+    }
+
+    /// The convolutions with their norms, in an order that the configuration alone decides: what [`fold`] pairs.
+    pub fn conv_norms(&self) -> impl Iterator<Item = &ConvNorm> {
+        self.stem.iter().chain(self.layers.iter().flat_map(Layer::units)).map(|unit| &unit.conv)
+    }
+
+    /// This network, made by [`I3d::alone`], with its batch norms folded: for inference. `values` are those of `parameters`; returns the
+    /// folded network with its own.
+    pub fn fold(&self, parameters: &Parameters, values: &[Vec<f32>]) -> Result<(Self, Parameters, Vec<Vec<f32>>)> {
+        let mut to = Parameters::new();
+        let folded = Self::with_norms(&mut to.root(), &self.config, Norms::Folded)?;
+        let values = fold(parameters, values, &to, self.conv_norms().zip(folded.conv_norms()))?;
+        Ok((folded, to, values))
     }
 
     /// The last module's activations, `[batch, features, frames / 8, height / 32, width / 32]`.

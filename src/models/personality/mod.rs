@@ -1,6 +1,8 @@
 //! Personality (OCEAN) from faces and motion: a ResNet looks at the face, an I3D at the optical flow, and the face's features ask the
 //! motion's.
 
+#[cfg(feature = "weights")]
+mod export;
 mod fusion;
 mod i3d;
 mod motion;
@@ -9,10 +11,12 @@ mod network;
 mod pretrained;
 mod resnet;
 
+#[cfg(feature = "weights")]
+pub use export::{Exported, Network, NetworkConfig, export_network, import_network};
 pub use fusion::{CrossAttention, Personality, PersonalityConfig, PersonalityHead, PersonalityOutput, TRAITS};
 pub use i3d::{I3d, I3dConfig};
 pub use motion::FlowExtractor;
-pub use network::{NetworkConfig, PersonalityNetwork, TraitScorer, training_graph};
+pub use network::{PersonalityNetwork, PersonalityNetworkConfig, TraitScorer, training_graph};
 #[cfg(feature = "weights")]
 pub use pretrained::load_resnet;
 pub use resnet::{Resnet, ResnetConfig, ResnetStyle};

@@ -2,7 +2,8 @@
 
 use crate::error::{Error, Result};
 use crate::gpu::Gpu;
-use crate::graph::{Parameters, Var};
+use crate::graph::Parameters;
+use crate::ops::optical_flow::FlowOptions;
 use crate::plan::{Mode, ParameterStore, Plan};
 use half::f16;
 use half::slice::HalfFloatSliceExt;
@@ -17,10 +18,10 @@ pub struct FlowExtractor {
 
 impl FlowExtractor {
     /// For `batch` clips at a time, of `frames` frames of `size` x `size`.
-    pub fn new(gpu: &Gpu, batch: usize, frames: usize, size: usize) -> Result<Self> {
+    pub fn new(gpu: &Gpu, batch: usize, frames: usize, size: usize, options: FlowOptions) -> Result<Self> {
         let store = ParameterStore::new(gpu, &Parameters::new(), &[])?;
         let plan = Plan::new(&store, Mode::Forward, |graph| {
-            flow(graph.input("frames", [batch, 1, frames, size, size])).named("flow");
+            graph.input("frames", [batch, 1, frames, size, size]).clip_flow(&options).named("flow");
             Ok(())
         })?;
         Ok(FlowExtractor { plan, batch, frames, size })
@@ -54,11 +55,4 @@ impl FlowExtractor {
         }
         Ok(flows)
     }
-}
-
-/// Two channels from `frames [batch, 1, frames, height, width]`.
-fn flow(frames: Var<'_>) -> Var<'_> {
-    let count = frames.shape().axis(2);
-    let change = frames.slice(2, 1, count) - frames.slice(2, 0, count - 1);
-    frames.graph().concat(&[change.relu(), change.scale(-1.0).relu()], 1)
 }

@@ -12,7 +12,7 @@ use crate::plan::{Batch, Mode, ParameterStore, Plan};
 /// Sizes of a [`PersonalityNetwork`].
 #[derive(Debug, Clone, PartialEq)]
 #[cfg_attr(feature = "weights", derive(serde::Serialize, serde::Deserialize))]
-pub struct NetworkConfig {
+pub struct PersonalityNetworkConfig {
     pub resnet: ResnetConfig,
     pub i3d: I3dConfig,
     /// Its `static_dim` and `dynamic_dim` are the extractors' widths.
@@ -30,11 +30,11 @@ pub struct NetworkConfig {
     pub frame_size: usize,
 }
 
-impl NetworkConfig {
-    /// Both extractors at a small part of their size: trains from nothing in minutes on a CPU.
+impl PersonalityNetworkConfig {
+    /// Both extractors at a small part of their size and depth: trains from nothing in minutes on a CPU.
     pub fn small() -> Self {
-        let resnet = ResnetConfig { stem: 12, layers: vec![(6, 1), (12, 1), (24, 1)], ..ResnetConfig::resnet50() };
-        let i3d = I3dConfig { divisor: 8, dropout: 0.1, momentum: 0.1, ..I3dConfig::flow() };
+        let resnet = ResnetConfig { stem: 12, layers: vec![(8, 1), (16, 1)], ..ResnetConfig::resnet50() };
+        let i3d = I3dConfig { divisor: 8, stages: 2, dropout: 0.1, momentum: 0.1, ..I3dConfig::flow() };
         let head = PersonalityConfig {
             fusion_dim: 32,
             num_heads: 2,
@@ -43,7 +43,13 @@ impl NetworkConfig {
             momentum: 0.1,
             ..PersonalityConfig::default()
         };
-        NetworkConfig { faces: 2, face_size: 64, frames: 16, frame_size: 48, ..Self::over(resnet, i3d, head) }
+        PersonalityNetworkConfig {
+            faces: 2,
+            face_size: 64,
+            frames: 16,
+            frame_size: 48,
+            ..Self::over(resnet, i3d, head)
+        }
     }
 
     /// The source's: ResNet-50 and I3D at full size.
@@ -54,7 +60,7 @@ impl NetworkConfig {
     fn over(resnet: ResnetConfig, i3d: I3dConfig, head: PersonalityConfig) -> Self {
         let head = PersonalityConfig { static_dim: resnet.features(), dynamic_dim: i3d.features(), ..head };
         let (tokens, frozen_stages) = (false, 0);
-        NetworkConfig {
+        PersonalityNetworkConfig {
             resnet,
             i3d,
             head,
@@ -71,7 +77,7 @@ impl NetworkConfig {
 /// The whole model. Its parameters are called `resnet...`, `i3d...` and `head...`.
 #[derive(Debug, Clone)]
 pub struct PersonalityNetwork {
-    config: NetworkConfig,
+    config: PersonalityNetworkConfig,
     parameters: Parameters,
     resnet: Resnet,
     i3d: I3d,
@@ -81,8 +87,8 @@ pub struct PersonalityNetwork {
 impl PersonalityNetwork {
     /// # Errors
     /// Where the configuration does not hold together.
-    pub fn new(config: &NetworkConfig) -> Result<Self> {
-        let NetworkConfig { resnet, i3d, head, .. } = config;
+    pub fn new(config: &PersonalityNetworkConfig) -> Result<Self> {
+        let PersonalityNetworkConfig { resnet, i3d, head, .. } = config;
         if (head.static_dim, head.dynamic_dim) != (resnet.features(), i3d.features()) || resnet.classes.is_some() {
             let message = "the head's static_dim and dynamic_dim must be the widths of the extractors' features, and the ResNet have no classes";
             return Err(Error::Config(message.to_string()));
@@ -103,7 +109,7 @@ impl PersonalityNetwork {
         Ok(PersonalityNetwork { config: config.clone(), parameters, resnet, i3d, head })
     }
 
-    pub fn config(&self) -> &NetworkConfig {
+    pub fn config(&self) -> &PersonalityNetworkConfig {
         &self.config
     }
 
@@ -146,7 +152,7 @@ impl PersonalityNetwork {
     }
 
     fn inputs<'g>(&self, graph: &'g Graph, batch: usize) -> [Var<'g>; 2] {
-        let NetworkConfig { faces, face_size, frames, frame_size, .. } = self.config;
+        let PersonalityNetworkConfig { faces, face_size, frames, frame_size, .. } = self.config;
         let faces = graph.input("faces", [batch, faces, 3, face_size, face_size]);
         [faces, graph.input("flow", [batch, 2, frames.saturating_sub(1), frame_size, frame_size])]
     }

@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::graph::{Parameters, Path, Var};
-use crate::nn::{BatchNorm, Context, Conv, Linear};
+use crate::nn::{Context, ConvNorm, ConvNormOptions, Linear, Norms, fold};
 use crate::ops::batch_norm::BatchNormOptions;
 use crate::ops::conv::ConvOptions;
 use crate::ops::window_pooling::PoolOptions;
@@ -54,17 +54,16 @@ impl ResnetConfig {
 #[derive(Debug, Clone)]
 struct Bottleneck {
     name: String,
-    convs: [(Conv, BatchNorm); 3],
+    convs: [ConvNorm; 3],
     /// Brings the input to the output's size, where they differ.
-    downsample: Option<(Conv, BatchNorm)>,
+    downsample: Option<ConvNorm>,
 }
 
 /// Images `[batch, 3, height, width]` to features `[batch, 4 * the last layer's filters]`. Parameters have torchvision's names.
 #[derive(Debug, Clone)]
 pub struct Resnet {
     config: ResnetConfig,
-    conv1: Conv,
-    bn1: BatchNorm,
+    stem: ConvNorm,
     layers: Vec<Vec<Bottleneck>>,
     fc: Option<Linear>,
 }
@@ -75,12 +74,17 @@ impl Resnet {
     /// # Errors
     /// Where a size is zero.
     pub fn new(path: &mut Path<'_>, config: &ResnetConfig) -> Result<Self> {
+        Self::with_norms(path, config, Norms::Layers)
+    }
+
+    /// As [`Resnet::new`], with batch norms as layers or folded.
+    pub fn with_norms(path: &mut Path<'_>, config: &ResnetConfig, norms: Norms) -> Result<Self> {
         let sizes = config.layers.iter().flat_map(|(filters, blocks)| [*filters, *blocks]);
         if config.stem == 0 || config.classes == Some(0) || sizes.into_iter().any(|size| size == 0) {
             return Err(Error::Config("stem, filters, blocks and classes of a ResNet must be at least 1".to_string()));
         }
-        let build = Build { config };
-        let (conv1, bn1) = build.conv_norm(path, ["conv1", "bn1"], [3, config.stem], 7, 2);
+        let build = Build { config, norms };
+        let stem = build.conv_norm(path, ["conv1", "bn1"], [3, config.stem], 7, 2);
         let mut width = config.stem;
         let mut layers = Vec::new();
         for (index, (filters, blocks)) in config.layers.iter().enumerate() {
@@ -94,7 +98,7 @@ impl Resnet {
             width = filters * EXPANSION;
         }
         let fc = config.classes.map(|classes| Linear::new(path, "fc", width, classes));
-        Ok(Resnet { config: config.clone(), conv1, bn1, layers, fc })
+        Ok(Resnet { config: config.clone(), stem, layers, fc })
     }
 
     /// A model of its own, with its parameters.
@@ -108,9 +112,23 @@ impl Resnet {
         &self.config
     }
 
+    /// The convolutions with their norms, in an order that the configuration alone decides: what [`fold`] pairs.
+    pub fn conv_norms(&self) -> impl Iterator<Item = &ConvNorm> {
+        std::iter::once(&self.stem).chain(self.layers.iter().flatten().flat_map(Bottleneck::conv_norms))
+    }
+
+    /// This network, made by [`Resnet::alone`], with its batch norms folded: for inference. `values` are those of `parameters`; returns
+    /// the folded network with its own.
+    pub fn fold(&self, parameters: &Parameters, values: &[Vec<f32>]) -> Result<(Self, Parameters, Vec<Vec<f32>>)> {
+        let mut to = Parameters::new();
+        let folded = Self::with_norms(&mut to.root(), &self.config, Norms::Folded)?;
+        let values = fold(parameters, values, &to, self.conv_norms().zip(folded.conv_norms()))?;
+        Ok((folded, to, values))
+    }
+
     /// The last layer's activations, `[batch, features, height / 32, width / 32]` of four layers: what Grad-CAM looks at.
     pub fn map<'g>(&self, cx: Context<'g>, image: Var<'g>) -> Var<'g> {
-        let x = self.bn1.forward(cx, self.conv1.forward(cx, image)).relu();
+        let x = self.stem.forward(cx, image).relu();
         let mut x = x.max_pool(&PoolOptions::new(&[3]).stride(&[2]).padding(&[1]));
         for (index, layer) in self.layers.iter().enumerate() {
             let _scope = cx.graph.scope(format!("layer{}", index + 1));
@@ -132,29 +150,25 @@ impl Resnet {
 
 struct Build<'a> {
     config: &'a ResnetConfig,
+    norms: Norms,
 }
 
 impl Build<'_> {
     fn conv_norm(
         &self,
         path: &mut Path<'_>,
-        [conv, norm]: [&str; 2],
+        names: [&str; 2],
         channels: [usize; 2],
         kernel: usize,
         stride: usize,
-    ) -> (Conv, BatchNorm) {
-        let options = ConvOptions::default().stride(&[stride]).padding(&[kernel / 2]);
-        let kernel = [kernel; 2];
-        let (conv, norms) = match self.config.style {
-            ResnetStyle::Torchvision => {
-                (Conv::without_bias(path, conv, channels, &kernel, options), BatchNormOptions::pytorch())
-            }
-            ResnetStyle::Keras => {
-                let norms = BatchNormOptions { epsilon: 1.001e-5, ..BatchNormOptions::keras() };
-                (Conv::new(path, conv, channels, &kernel, options), norms)
-            }
+    ) -> ConvNorm {
+        let (bias, norm) = match self.config.style {
+            ResnetStyle::Torchvision => (false, BatchNormOptions::pytorch()),
+            ResnetStyle::Keras => (true, BatchNormOptions { epsilon: 1.001e-5, ..BatchNormOptions::keras() }),
         };
-        (conv, BatchNorm::new(path, norm, channels[1], norms))
+        let conv = ConvOptions::default().stride(&[stride]).padding(&[kernel / 2]);
+        let options = ConvNormOptions { names, channels, kernel: &[kernel; 2], conv, bias, norm };
+        ConvNorm::new(path, self.norms, options)
     }
 
     /// `first`: the block changes the number of channels or the size of the image.
@@ -187,12 +201,15 @@ impl Build<'_> {
 }
 
 impl Bottleneck {
+    fn conv_norms(&self) -> impl Iterator<Item = &ConvNorm> {
+        self.convs.iter().chain(&self.downsample)
+    }
+
     fn forward<'g>(&self, cx: Context<'g>, x: Var<'g>) -> Var<'g> {
         let _scope = cx.graph.scope(&self.name);
-        let conv_norm = |(conv, norm): &(Conv, BatchNorm), x: Var<'g>| norm.forward(cx, conv.forward(cx, x));
         let [first, second, third] = &self.convs;
-        let y = conv_norm(third, conv_norm(second, conv_norm(first, x).relu()).relu());
-        let shortcut = self.downsample.as_ref().map_or(x, |downsample| conv_norm(downsample, x));
+        let y = third.forward(cx, second.forward(cx, first.forward(cx, x).relu()).relu());
+        let shortcut = self.downsample.as_ref().map_or(x, |downsample| downsample.forward(cx, x));
         (y + shortcut).relu()
     }
 }

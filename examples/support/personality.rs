@@ -29,6 +29,9 @@ pub const VERSION: u32 = 1;
 /// Clips whose flow is computed at a time.
 const FLOW_BATCH: usize = 8;
 
+/// A few iterations do for motions of a pixel or two; the rest of the default's hundred would take longer than the training.
+const FLOW: FlowOptions = FlowOptions { data_weight: 40.0, huber: 0.01, levels: Some(2), warps: 2, iterations: 8 };
+
 /// Where the clips come from.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -79,7 +82,7 @@ pub fn compute_flow(gpu: &Gpu, shape: &VideoShape, clips: &mut [VideoClip]) -> R
         return Ok(());
     }
     let batch = FLOW_BATCH.min(clips.len());
-    let extractor = FlowExtractor::new(gpu, batch, shape.frames, shape.frame_size, FlowOptions::default())?;
+    let extractor = FlowExtractor::new(gpu, batch, shape.frames, shape.frame_size, FLOW)?;
     for clips in clips.chunks_mut(batch) {
         let frames: Vec<&[u8]> = clips.iter().map(|clip| clip.frames.as_slice()).collect();
         let flows = extractor.run(&frames)?;

@@ -34,8 +34,8 @@ pub struct TalkingConfig {
 
 impl Default for TalkingConfig {
     fn default() -> Self {
-        let shape = VideoShape { faces: 2, face_size: 64, frames: 16, frame_size: 48 };
-        TalkingConfig { seed: 7, train: 480, valid: 96, test: 192, label_noise: 0.04, shape, threads: 0 }
+        let shape = VideoShape { faces: 2, face_size: 64, frames: 12, frame_size: 32 };
+        TalkingConfig { seed: 7, train: 400, valid: 80, test: 160, label_noise: 0.04, shape, threads: 0 }
     }
 }
 

@@ -78,12 +78,18 @@ fn valid(corpus: &VideoCorpus) -> &[VideoClip] {
     if corpus.valid.is_empty() { &corpus.test } else { &corpus.valid }
 }
 
-/// An untrained network predicts each trait's mean.
+/// Has an untrained network predict about each trait's mean: labels lie within a few tenths of it, outputs would not.
 fn start_at_the_mean(model: &PersonalityNetwork, values: &mut [Vec<f32>], labels: &[[f32; 5]]) {
-    let index = model.parameters().specs().iter().position(|spec| spec.name == "head.output.bias");
-    let Some(bias) = index.and_then(|index| values.get_mut(index)) else { return };
-    for (trait_, value) in (0..TRAITS.len()).zip(bias) {
-        *value = labels.iter().map(|labels| labels[trait_]).sum::<f32>() / labels.len().max(1) as f32;
+    for (spec, values) in model.parameters().specs().iter().zip(values) {
+        match spec.name.as_str() {
+            "head.output.weight" => values.iter_mut().for_each(|value| *value *= 0.1),
+            "head.output.bias" => {
+                for (index, value) in values.iter_mut().enumerate() {
+                    *value = labels.iter().map(|labels| labels[index]).sum::<f32>() / labels.len().max(1) as f32;
+                }
+            }
+            _ => {}
+        }
     }
 }
 

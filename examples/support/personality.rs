@@ -29,9 +29,6 @@ pub const VERSION: u32 = 1;
 /// Clips whose flow is computed at a time.
 const FLOW_BATCH: usize = 8;
 
-/// A few iterations do for motions of a pixel or two; the rest of the default's hundred would take longer than the training.
-const FLOW: FlowOptions = FlowOptions { data_weight: 40.0, huber: 0.01, levels: Some(2), warps: 2, iterations: 8 };
-
 /// Where the clips come from.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -82,7 +79,9 @@ pub fn compute_flow(gpu: &Gpu, shape: &VideoShape, clips: &mut [VideoClip]) -> R
         return Ok(());
     }
     let batch = FLOW_BATCH.min(clips.len());
-    let extractor = FlowExtractor::new(gpu, batch, shape.frames, shape.frame_size, FLOW)?;
+    // a few iterations do for motions of a pixel or two; the default's hundred and more would take longer than the training
+    let options = FlowOptions { warps: 2, iterations: 8, ..FlowOptions::default() };
+    let extractor = FlowExtractor::new(gpu, batch, shape.frames, shape.frame_size, options)?;
     for clips in clips.chunks_mut(batch) {
         let frames: Vec<&[u8]> = clips.iter().map(|clip| clip.frames.as_slice()).collect();
         let flows = extractor.run(&frames)?;

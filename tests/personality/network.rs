@@ -54,7 +54,7 @@ fn it_learns_from_face_and_motion() {
         training_graph(&model, graph, BATCH, RegressionLoss::Mse)
     })
     .unwrap();
-    for _ in 0..60 {
+    for _ in 0..150 {
         trainer.step(batch(), StepSettings { learning_rate: 0.01, beta1: None }).unwrap();
     }
     trainer.finish().unwrap();

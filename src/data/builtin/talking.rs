@@ -133,7 +133,7 @@ fn film(cues: &Cues, frames: usize, dice: &mut Dice) -> Vec<Vec<u8>> {
     let talk = 0.6 + 3.0 * cues.talking;
     let talk = Swing::draw((talk, talk), dice);
     let rest = dice.uniform(-0.1, 0.1);
-    let open = dice.uniform(0.35, 0.45);
+    let open = dice.uniform(0.42, 0.5);
     let mut made = Vec::with_capacity(frames);
     for index in 0..frames {
         let seconds = index as f64 / FRAME_RATE;

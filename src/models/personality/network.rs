@@ -46,8 +46,8 @@ impl PersonalityNetworkConfig {
         PersonalityNetworkConfig {
             faces: 2,
             face_size: 64,
-            frames: 16,
-            frame_size: 48,
+            frames: 12,
+            frame_size: 32,
             ..Self::over(resnet, i3d, head)
         }
     }

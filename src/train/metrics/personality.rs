@@ -52,7 +52,7 @@ impl PersonalityMetrics {
 
     /// Of scores known otherwise, a corpus' best possible for example.
     pub fn of(traits: [TraitScores; 5]) -> Self {
-        let over = |score: fn(&TraitScores) -> f64| traits.iter().map(score).sum::<f64>() / traits.len() as f64;
+        let over = |score: Score| traits.iter().map(score).sum::<f64>() / traits.len() as f64;
         let mean = TraitScores {
             accuracy: over(|scores| scores.accuracy),
             pearson: over(|scores| scores.pearson),
@@ -91,12 +91,14 @@ fn concordance(a: &[f32], b: &[f32]) -> f64 {
     2.0 * product / (both + a.len() as f64 * (mean_a - mean_b).powi(2))
 }
 
+type Score = fn(&TraitScores) -> f64;
+
 /// The scores of several models as a Markdown table that also reads well as text: for each measure a row per model, with the columns
 /// `names` and the mean.
 pub fn personality_table(names: &[&str; 5], rows: &[(&str, PersonalityMetrics)]) -> String {
     let header = ["", ""].iter().chain(names).chain(&["mean"]);
     let mut cells = vec![header.map(|cell| cell.to_string()).collect::<Vec<_>>()];
-    let measures: [(&str, fn(&TraitScores) -> f64); 3] =
+    let measures: [(&str, Score); 3] =
         [("1 - MAE", |scores| scores.accuracy), ("PCC", |scores| scores.pearson), ("CCC", |scores| scores.concordance)];
     for (measure, score) in measures {
         for (name, metrics) in rows {

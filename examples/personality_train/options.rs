@@ -126,7 +126,7 @@ impl Options {
         };
         let model = self.model()?;
         let rate = if self.full { 1e-4 } else { 4e-3 };
-        let epochs = self.epochs.unwrap_or(if self.data.is_none() { 10 } else { 50 });
+        let epochs = self.epochs.unwrap_or(if self.data.is_none() { 12 } else { 50 });
         let training = TrainingConfig {
             batch_size: self.batch_size,
             accumulation: self.accumulation_steps,

@@ -2,10 +2,14 @@
 //!
 //! The scores go to standard output or a file, everything else to standard error.
 
+#[path = "support/common.rs"]
+mod common;
 #[path = "support/msa.rs"]
 mod msa;
+#[path = "support/output.rs"]
+mod output;
 
-use clap::{Parser, ValueEnum};
+use clap::Parser;
 use limbic::data::{Batches, Clip, Corpus};
 use limbic::gpu::{Gpu, GpuOptions};
 use limbic::models::msa::{ClipScore, Scorer, SentimentModel};
@@ -14,6 +18,7 @@ use limbic::train::checkpoint::Checkpoint;
 use limbic::train::metrics::{SentimentMetrics, sentiment_table};
 use limbic::{Error, Result};
 use msa::{Data, DataSource, RunConfig};
+use output::{Format, SplitFlag, write_out};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -40,22 +45,8 @@ struct Options {
     adapter: Option<String>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum SplitFlag {
-    Train,
-    Valid,
-    Test,
-    All,
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum Format {
-    Csv,
-    Json,
-}
-
 fn main() -> ExitCode {
-    msa::exit_on_error(predict(&Options::parse()))
+    common::exit_on_error(predict(&Options::parse()))
 }
 
 fn predict(options: &Options) -> Result<()> {
@@ -66,7 +57,7 @@ fn predict(options: &Options) -> Result<()> {
     let data = load(options, &config)?;
     let corpus = &data.corpus;
     msa::check_fit(model.as_ref(), corpus)?;
-    let splits = chosen(options.split, corpus)?;
+    let splits = options.split.choose(&corpus.name, [&corpus.train, &corpus.valid, &corpus.test])?;
 
     let gpu = Gpu::with_options(&GpuOptions { adapter: options.adapter.clone(), ..GpuOptions::default() })?;
     let store = ParameterStore::new(&gpu, model.parameters(), &weights)?;
@@ -77,10 +68,7 @@ fn predict(options: &Options) -> Result<()> {
     let rows: Vec<_> =
         rows.zip(&scores).map(|((split, clip), scored)| Row::new(split, clip, scored, model.as_ref())).collect();
     let table = Table { names: model.modalities().iter().map(|modality| modality.name.as_str()).collect(), rows };
-    match &options.output {
-        Some(path) => limbic::files::atomic_write(path, |file| table.write(options.format, file))?,
-        None => to_stdout(&table, options.format)?,
-    }
+    write_out(options.output.as_deref(), |out| table.write(options.format, out))?;
     report(&table.rows)?;
     if let Some(builtin) = &data.builtin {
         eprintln!("nobody can have a mean absolute error below {:.3} on this corpus", builtin.best_possible.all.mae);
@@ -103,30 +91,10 @@ fn load(options: &Options, config: &RunConfig) -> Result<Data> {
     if matches!(config.data, DataSource::Builtin { .. }) && !path.is_dir() {
         eprintln!(
             "note: the model learnt from features of the built-in corpus, standardised by its training clips; those of {} are taken as they are",
-            msa::shown(path)
+            common::shown(path)
         );
     }
     Ok(data)
-}
-
-/// The clips of a split, or of all that there are, with the split's name.
-fn chosen(split: SplitFlag, corpus: &Corpus) -> Result<Vec<(&'static str, &[Clip])>> {
-    let splits = [
-        (SplitFlag::Train, "train", &corpus.train),
-        (SplitFlag::Valid, "valid", &corpus.valid),
-        (SplitFlag::Test, "test", &corpus.test),
-    ];
-    let wanted = splits.iter().filter(|(flag, ..)| split == SplitFlag::All || split == *flag);
-    let there: Vec<_> =
-        wanted.filter(|(.., clips)| !clips.is_empty()).map(|(_, name, clips)| (*name, &clips[..])).collect();
-    if there.is_empty() {
-        let counts = splits.map(|(_, name, clips)| format!("{} {name}", clips.len())).join(", ");
-        return Err(Error::Config(format!(
-            "there are no such clips, {} has {counts}: choose with --split",
-            corpus.name
-        )));
-    }
-    Ok(there)
 }
 
 fn score(
@@ -154,15 +122,6 @@ fn score(
     let batches = splits.iter().map(|(_, clips)| Batches::new(corpus, clips, &wanted, batch));
     let batches = batches.collect::<Result<Vec<_>>>()?;
     scorer.run_all(batches.iter().flat_map(Batches::in_order))
-}
-
-/// A reader that has seen enough (`| head`) is no error.
-fn to_stdout(table: &Table<'_>, format: Format) -> Result<()> {
-    let mut out = io::BufWriter::new(io::stdout().lock());
-    match table.write(format, &mut out).and_then(|()| out.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Error::io("standard output", error)),
-        _ => Ok(()),
-    }
 }
 
 fn report(rows: &[Row<'_>]) -> Result<()> {

@@ -150,7 +150,8 @@ fn voices_sound_voiced() {
 }
 
 fn plain() -> Expression {
-    Expression { smile: 0.0, mouth: 0.2, eyes: 1.0, tilt: 0.0, shift: (0.0, 0.0), covered: false }
+    let (tilt, shift, covered) = (0.0, (0.0, 0.0), false);
+    Expression { smile: 0.0, mouth: 0.2, eyes: 1.0, tilt, shift, covered, gaze: 0.0, brows: 0.0 }
 }
 
 #[test]

@@ -17,7 +17,7 @@ fn resnet(style: ResnetStyle) -> NetworkConfig {
 }
 
 fn i3d() -> NetworkConfig {
-    NetworkConfig::I3d { sizes: I3dConfig { channels: 2, divisor: 16, dropout: 0.0 }, norms: Norms::Layers }
+    NetworkConfig::I3d { sizes: I3dConfig { divisor: 16, dropout: 0.0, ..I3dConfig::flow() }, norms: Norms::Layers }
 }
 
 /// Weights as they start; everything of norms and biases as training may leave it.

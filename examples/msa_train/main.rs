@@ -1,13 +1,18 @@
 //! Trains multimodal sentiment analysis on whatever GPU there is: `cargo run --release --example msa_train`.
 
+#[path = "../support/common.rs"]
+mod common;
 #[path = "../support/msa.rs"]
 mod msa;
 mod options;
 mod report;
 mod run;
+#[path = "../support/training.rs"]
+mod training;
 
 use clap::Parser;
-use limbic::gpu::{Gpu, GpuOptions};
+use common::shown;
+use limbic::gpu::Gpu;
 use limbic::models::msa::BaselineConfig;
 use limbic::train::checkpoint::Checkpoint;
 use limbic::train::fit::Ending;
@@ -16,16 +21,13 @@ use limbic::train::progress::TrainingBar;
 use limbic::{Error, Result};
 use msa::{Data, ModelConfig, RunConfig};
 use options::Options;
-use run::{Run, STOP};
+use run::Run;
 use std::process::ExitCode;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
-
-/// How often progress is printed where there is no terminal to draw a bar on.
-const EVERY: Duration = Duration::from_secs(10);
+use training::{EVERY, STOP};
 
 fn main() -> ExitCode {
-    msa::exit_on_error(train(&Options::parse()))
+    common::exit_on_error(train(&Options::parse()))
 }
 
 fn train(options: &Options) -> Result<()> {
@@ -33,11 +35,7 @@ fn train(options: &Options) -> Result<()> {
     if let Some(directory) = &options.export {
         return export(options, directory);
     }
-    let gpu = Gpu::with_options(&GpuOptions { adapter: options.adapter.clone(), ..GpuOptions::default() })?;
-    let (info, capabilities) = (gpu.info(), gpu.capabilities());
-    let kind = if capabilities.software { " (software: no GPU is used)" } else { "" };
-    println!("adapter   {} through {:?}{kind}", info.name, info.backend);
-
+    let gpu = training::open_gpu(options.adapter.as_deref())?;
     let checkpoint = if options.resume { Checkpoint::open(&options.out)? } else { Checkpoint::create(&options.out)? };
     let saved = if options.resume { Some(resumed(options, &checkpoint)?) } else { None };
     let source = saved.as_ref().map_or_else(|| options.source(), |config| config.data.clone());
@@ -47,37 +45,29 @@ fn train(options: &Options) -> Result<()> {
         Some(config) => config,
         None => options.config(&data.corpus)?,
     };
-    // without a handler Ctrl-C would still end the program, only not cleanly; a second one does so at once
-    let stop = || {
-        if STOP.swap(true, Ordering::Relaxed) {
-            std::process::exit(130);
-        }
-    };
-    if let Err(error) = ctrlc::set_handler(stop) {
-        eprintln!("warning: Ctrl-C will not save the run: {error}");
-    }
+    training::catch_interrupt();
 
     let mut run = Run::new(&gpu, config.clone(), &data.corpus)?;
-    report::describe_model(&run);
+    training::describe_model(run.model.parameters(), &run.trainer, config.training.batch_size);
     if options.profile {
         report::profile(&mut run)?;
     }
     let mut observer = TrainingBar::new(EVERY);
     // only now, when nothing that was given can be wrong any more, does a new run replace what is there
     if !options.resume && checkpoint.clear()? {
-        println!("note      the run that was in {} is replaced", msa::shown(&options.out));
+        println!("note      the run that was in {} is replaced", shown(&options.out));
     }
     checkpoint.save_config(&config)?;
     let outcome = run.fit(Some(&checkpoint), options.resume, &mut observer)?;
     if outcome.ending == Ending::Interrupted {
-        let out = msa::shown(&options.out);
+        let out = shown(&options.out);
         println!("stopped; the run is saved. Go on with: --resume --out {out}");
         return Ok(());
     }
-    report::ending(&outcome);
+    training::ending(&outcome);
 
     if data.corpus.test.is_empty() {
-        println!("there are no test clips to measure it on; the model is in {}", msa::shown(&options.out));
+        println!("there are no test clips to measure it on; the model is in {}", shown(&options.out));
         return Ok(());
     }
     let mut rows: Vec<(String, SentimentMetrics)> = Vec::new();
@@ -88,14 +78,14 @@ fn train(options: &Options) -> Result<()> {
         rows.extend(compare(&gpu, &config, &data)?);
     }
     if STOP.load(Ordering::Relaxed) {
-        println!("stopped during the comparison; the trained model is in {}", msa::shown(&options.out));
+        println!("stopped during the comparison; the trained model is in {}", shown(&options.out));
         return Ok(());
     }
     println!("\ntest clips: {}\n", data.corpus.test.len());
     println!("{}", sentiment_table(rows.iter().map(|(name, metrics)| (name.as_str(), metrics))));
     report::best_possible(&data);
     report::comparison(&options.out, &rows, &data)?;
-    println!("checkpoint, history.csv and pictures are in {}", msa::shown(&options.out));
+    println!("checkpoint, history.csv and pictures are in {}", shown(&options.out));
     Ok(())
 }
 
@@ -104,7 +94,7 @@ fn resumed(options: &Options, checkpoint: &Checkpoint) -> Result<RunConfig> {
     let mut config = msa::read_config(checkpoint)?;
     config.training.epochs = options.epochs.unwrap_or(config.training.epochs);
     config.training.patience = options.patience.unwrap_or(config.training.patience);
-    run::check(&config)?;
+    training::check(&config.training)?;
     Ok(config)
 }
 
@@ -115,7 +105,7 @@ fn export(options: &Options, directory: &std::path::Path) -> Result<()> {
         return Err(Error::Config("--export writes the built-in corpus; it does not go with --data".to_string()));
     };
     let written = builtin.export(directory, options.export_clips)?;
-    println!("wrote {written} clips (WAV, PNG frames, text) to {}", msa::shown(directory));
+    println!("wrote {written} clips (WAV, PNG frames, text) to {}", shown(directory));
     Ok(())
 }
 

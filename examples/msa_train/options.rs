@@ -1,7 +1,8 @@
 //! The command line. Names are those of the source's training script; dashes work too.
 
-use crate::msa::{DataSource, ModelConfig, RunConfig, ScheduleKind, TrainingConfig, VERSION};
-use crate::run;
+use crate::common::{ScheduleKind, TrainingConfig};
+use crate::msa::{DataSource, ModelConfig, RunConfig, VERSION};
+use crate::training;
 use clap::{Parser, ValueEnum};
 use limbic::data::Corpus;
 use limbic::models::msa::{BaselineConfig, Encoder, ModalityConfig, MsaConfig, Pooling, Preset, RegressionLoss};
@@ -165,7 +166,7 @@ impl Options {
 
     /// Checks the flags before any data is read: with the source's feature sizes, which decide nothing here.
     pub fn check(&self) -> Result<()> {
-        run::check(&self.over(MsaConfig::source_modalities(1))?)
+        training::check(&self.over(MsaConfig::source_modalities(1))?.training)
     }
 
     /// The run that the flags describe, over `corpus`.

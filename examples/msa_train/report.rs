@@ -1,19 +1,19 @@
 //! What is printed and drawn: data, model, profile, results, pictures.
 
 use crate::msa::{Data, wanted};
-use crate::run::{Outcome, Run, labels};
+use crate::run::{Run, labels};
+use crate::training::loss_curves;
 use limbic::data::builtin::{AUDIO_HOP, FRAME_RATE, SAMPLE_RATE};
 use limbic::data::{Batches, Clip, Corpus};
 use limbic::graph::Graph;
 use limbic::models::msa::{ClipScore, ModalityInput, Msa};
 use limbic::nn::Context;
 use limbic::plan::{Mode, Plan};
-use limbic::train::fit::Ending;
 use limbic::train::history::History;
 use limbic::train::metrics::SentimentMetrics;
 use limbic::viz::{
-    AttentionMap, AttentionOptions, BarSeries, BarsOptions, CurvesOptions, FusionOptions, Goal, Reference,
-    ScatterOptions, Series, attention, bars, curves, fusion_weights, scatter,
+    AttentionMap, AttentionOptions, BarSeries, BarsOptions, FusionOptions, Reference, ScatterOptions, attention, bars,
+    fusion_weights, scatter,
 };
 use limbic::{Error, Result};
 use std::collections::BTreeMap;
@@ -33,51 +33,6 @@ pub fn describe_data(data: &Data) {
         let (least, most) = (lens.iter().min().unwrap_or(&0), lens.iter().max().unwrap_or(&0));
         println!("          {:8} {:3} features a step, {least} to {most} steps", modality.name, modality.dim);
     }
-}
-
-pub fn describe_model(run: &Run<'_>) {
-    let parameters = run.model.parameters();
-    let mut parts: Vec<(String, usize)> = Vec::new();
-    for spec in parameters.specs() {
-        let part = spec.name.split('.').next().unwrap_or_default();
-        match parts.last_mut().filter(|(name, _)| name == part) {
-            Some((_, count)) => *count += spec.shape.len(),
-            None => parts.push((part.to_string(), spec.shape.len())),
-        }
-    }
-    println!("model     {} parameters", grouped(parameters.count()));
-    for (name, count) in parts {
-        println!("          {name:16} {:>12}", grouped(count));
-    }
-    let (memory, optimizer) = run.trainer.memory();
-    let mib = |bytes: u64| bytes as f64 / (1 << 20) as f64;
-    let textures = match memory.textures {
-        0 => String::new(),
-        bytes => format!(", textures to read through {:.1}", mib(bytes)),
-    };
-    println!(
-        "memory    {:.1} MiB planned for training: activations {:.1} (at least {:.1}), parameters and gradients {:.1}, optimiser {:.1}, inputs {:.1}{textures}",
-        mib(memory.total() + optimizer),
-        mib(memory.activations),
-        mib(memory.activations_lower_bound),
-        mib(memory.parameters + memory.parameter_gradients),
-        mib(optimizer),
-        mib(memory.inputs),
-    );
-    let dispatches = run.trainer.plan().program().len() + run.trainer.optimizer().dispatches();
-    println!("step      {dispatches} dispatches, batches of {}", run.config.training.batch_size);
-}
-
-fn grouped(number: usize) -> String {
-    let digits = number.to_string();
-    let mut out = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    out
 }
 
 /// GPU time of one training step by kernel and by layer.
@@ -114,15 +69,6 @@ pub fn profile(run: &mut Run<'_>) -> Result<()> {
     Ok(())
 }
 
-pub fn ending(outcome: &Outcome) {
-    let why = match outcome.ending {
-        Ending::EarlyStop => "validation stopped improving",
-        _ => "all epochs done",
-    };
-    let best = outcome.best_epoch.map_or(String::new(), |epoch| format!("; best validation in epoch {epoch}"));
-    println!("trained in {:.1} s ({why}{best})", outcome.seconds);
-}
-
 /// The built-in corpus' rule says what nobody can do better than.
 pub fn best_possible(data: &Data) {
     let Some(builtin) = &data.builtin else { return };
@@ -137,12 +83,7 @@ pub fn best_possible(data: &Data) {
 
 /// Loss curves, predicted against true, fusion weights, attention of one clip.
 pub fn pictures(out: &Path, run: &Run<'_>, data: &Data, history: &History, scores: &[ClipScore]) -> Result<()> {
-    let column =
-        |value: fn(&limbic::train::history::EpochRow) -> f64| history.rows().iter().map(value).collect::<Vec<f64>>();
-    let train = Series::new("training", &column(|row| row.train_loss));
-    let valid = Series { best: Some(Goal::Lowest), ..Series::new("validation", &column(|row| row.valid_loss)) };
-    let options = CurvesOptions { title: "Loss".into(), y_label: "loss".into(), ..CurvesOptions::default() };
-    curves(out.join("loss.svg"), &[train, valid], &options)?;
+    loss_curves(out, history)?;
 
     let truth = labels(&data.corpus.test);
     let predicted: Vec<f32> = scores.iter().map(|clip| clip.score).collect();

@@ -1,19 +1,16 @@
 //! Trains one model and scores it.
 
-use crate::msa::{RunConfig, ScheduleKind, batch_shape, check_fit, wanted};
+use crate::msa::{RunConfig, batch_shape, check_fit, wanted};
+use crate::training::{Outcome, fit, optimizer};
 use limbic::data::{Batches, Clip, Corpus};
 use limbic::gpu::Gpu;
 use limbic::models::msa::{ClipScore, RegressionLoss, Scorer, SentimentModel, training_graph};
 use limbic::plan::{Batch, ParameterStore};
+use limbic::train::Trainer;
 use limbic::train::checkpoint::Checkpoint;
-use limbic::train::fit::{Ending, Fit, Observer, RunState, Task, Validation};
+use limbic::train::fit::{Observer, Task, Validation};
 use limbic::train::metrics::SentimentMetrics;
-use limbic::train::{Clipping, EarlyStopping, History, OptimizerConfig, Plateau, Schedule, Trainer};
 use limbic::{Error, Result};
-use std::sync::atomic::AtomicBool;
-
-/// Set by Ctrl-C: the run saves its state and leaves.
-pub static STOP: AtomicBool = AtomicBool::new(false);
 
 /// A model on a GPU with the plans that train it and score with it.
 pub struct Run<'a> {
@@ -22,14 +19,6 @@ pub struct Run<'a> {
     pub corpus: &'a Corpus,
     pub trainer: Trainer,
     pub scorer: Scorer,
-}
-
-/// What a finished run leaves.
-pub struct Outcome {
-    pub ending: Ending,
-    pub history: History,
-    pub best_epoch: Option<u64>,
-    pub seconds: f64,
 }
 
 impl<'a> Run<'a> {
@@ -43,7 +32,7 @@ impl<'a> Run<'a> {
         let parameters = model.parameters();
         let store = ParameterStore::new(gpu, parameters, &parameters.initial_values(config.training.seed))?;
         let training = &config.training;
-        let optimizer = optimizer(&config);
+        let optimizer = optimizer(training);
         let shape = batch_shape(model.as_ref(), training.batch_size);
         let loss = training.loss;
         let trainer = Trainer::new(&store, optimizer, training.seed as u32, |graph| {
@@ -60,7 +49,6 @@ impl<'a> Run<'a> {
         resume: bool,
         observer: &mut dyn Observer,
     ) -> Result<Outcome> {
-        let begun = std::time::Instant::now();
         let training = &self.config.training;
         let wanted = wanted(self.model.as_ref());
         let batches = |clips: &'a [Clip]| Batches::new(self.corpus, clips, &wanted, training.batch_size);
@@ -73,20 +61,7 @@ impl<'a> Run<'a> {
             loss: training.loss,
             seed: training.seed,
         };
-        let mut fit = match checkpoint.filter(|_| resume) {
-            Some(checkpoint) => Fit::resume(&mut self.trainer, training.epochs, checkpoint, &STOP)?,
-            None => {
-                let schedule = schedule(&self.config, task.batches() as u64);
-                schedule.validate()?;
-                let state = RunState::new(schedule, EarlyStopping::new(training.patience));
-                Fit::new(&mut self.trainer, training.epochs, state, checkpoint, &STOP)
-            }
-        };
-        fit.state.early_stopping.patience = training.patience;
-        let ending = fit.run(&task, observer)?;
-        let best_epoch = fit.state.early_stopping.best_epoch();
-        let history = fit.state.history.clone();
-        Ok(Outcome { ending, history, best_epoch, seconds: begun.elapsed().as_secs_f64() })
+        fit(&mut self.trainer, &task, training, checkpoint, resume, observer)
     }
 
     /// Scores of `clips`, in order.
@@ -108,43 +83,6 @@ impl<'a> Run<'a> {
 
 pub fn labels(clips: &[Clip]) -> Vec<f32> {
     clips.iter().map(|clip| clip.label).collect()
-}
-
-/// Checks what can be checked of a run before there is data for it.
-pub fn check(config: &RunConfig) -> Result<()> {
-    limbic::train::fit::check_epochs(config.training.epochs)?;
-    if config.training.batch_size == 0 {
-        return Err(Error::Config("--batch_size must be at least 1".to_string()));
-    }
-    optimizer(config).check()?;
-    schedule(config, 1).validate()
-}
-
-fn optimizer(config: &RunConfig) -> OptimizerConfig {
-    let training = &config.training;
-    OptimizerConfig {
-        clipping: Clipping::GlobalNorm(training.clip_norm),
-        accumulation: training.accumulation,
-        ..OptimizerConfig::adamw(training.weight_decay)
-    }
-}
-
-/// The learning rate over the updates of a run of `batches` batches per epoch.
-fn schedule(config: &RunConfig, batches: u64) -> Schedule {
-    let training = &config.training;
-    let lr = training.learning_rate;
-    let updates = |epochs: u64| epochs.saturating_mul(batches) / u64::from(training.accumulation.max(1));
-    match training.schedule {
-        ScheduleKind::Constant => Schedule::Constant { lr },
-        ScheduleKind::Step => Schedule::Step { lr, every: updates((training.epochs / 3).max(1)).max(1), factor: 0.3 },
-        ScheduleKind::Cosine => Schedule::Cosine {
-            lr,
-            warmup_steps: updates(training.warmup_epochs.min(training.epochs / 2)),
-            total_steps: updates(training.epochs).max(1),
-            min_lr: lr * 0.01,
-        },
-        ScheduleKind::Plateau => Schedule::Plateau(Plateau::new(lr)),
-    }
 }
 
 /// Sentiment as the training loop sees it.
@@ -170,12 +108,7 @@ impl Task for Sentiment<'_> {
         let scores: Vec<f32> = self.scorer.run_all(self.valid.in_order())?.iter().map(|clip| clip.score).collect();
         let metrics = SentimentMetrics::compute(&scores, &self.labels)?;
         let error = |(score, label): (&f32, &f32)| f64::from(score - label);
-        let losses = scores.iter().zip(&self.labels).map(error).map(|error| match self.loss {
-            RegressionLoss::Mse => error * error,
-            RegressionLoss::Mae => error.abs(),
-            RegressionLoss::Huber if error.abs() <= 1.0 => 0.5 * error * error,
-            RegressionLoss::Huber => error.abs() - 0.5,
-        });
+        let losses = scores.iter().zip(&self.labels).map(error).map(|error| self.loss.value(error));
         let loss = losses.sum::<f64>() / scores.len().max(1) as f64;
         let named = |name: &str, value: f64| (name.to_string(), value);
         let metrics =

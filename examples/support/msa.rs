@@ -1,14 +1,13 @@
 //! What msa_train and msa_predict share: what a checkpoint says of itself, and the data it was made with.
 
-use clap::ValueEnum;
+use crate::common::{self, TrainingConfig};
 use limbic::data::builtin::{self, Builtin, BuiltinConfig};
 use limbic::data::{Corpus, load_corpus};
-use limbic::models::msa::{
-    BaselineConfig, BatchShape, ModalityConfig, Msa, MsaBaseline, MsaConfig, RegressionLoss, SentimentModel,
-};
+use limbic::models::msa::{BaselineConfig, BatchShape, ModalityConfig, Msa, MsaBaseline, MsaConfig, SentimentModel};
+use limbic::train::checkpoint::Checkpoint;
 use limbic::{Error, Result};
 use serde::{Deserialize, Serialize};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// A checkpoint's `config.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -47,31 +46,6 @@ pub enum DataSource {
     Builtin { seed: u64 },
     /// An MMSA file, or a folder that the built-in corpus was exported to.
     File(PathBuf),
-}
-
-/// How it was trained.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct TrainingConfig {
-    pub batch_size: usize,
-    pub accumulation: u32,
-    pub learning_rate: f64,
-    pub weight_decay: f32,
-    pub clip_norm: f32,
-    pub loss: RegressionLoss,
-    pub schedule: ScheduleKind,
-    pub warmup_epochs: u64,
-    pub epochs: u64,
-    pub patience: u32,
-    pub seed: u64,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
-#[serde(rename_all = "snake_case")]
-pub enum ScheduleKind {
-    Constant,
-    Step,
-    Cosine,
-    Plateau,
 }
 
 /// The clips, and for the built-in corpus what is known of its rule.
@@ -131,38 +105,6 @@ pub fn check_fit(model: &dyn SentimentModel, corpus: &Corpus) -> Result<()> {
 }
 
 /// Reads a checkpoint's configuration and checks its version.
-pub fn read_config(checkpoint: &limbic::train::checkpoint::Checkpoint) -> Result<RunConfig> {
-    if !checkpoint.config_path().is_file() {
-        let message = "is not there: this is no directory that msa_train wrote (its --out)";
-        return Err(Error::io(checkpoint.config_path(), message));
-    }
-    // the version first: what another one holds may not be readable here
-    let version = checkpoint.load_config::<Version>()?.version;
-    if version != VERSION {
-        let message =
-            format!("is {version}, this program reads {VERSION}: train again, or use the program that wrote it");
-        return Err(Error::format(checkpoint.config_path(), "version", message));
-    }
-    checkpoint.load_config()
-}
-
-#[derive(Deserialize)]
-struct Version {
-    version: u32,
-}
-
-/// Prints an error with its cause and leaves with 1.
-pub fn exit_on_error(result: Result<()>) -> std::process::ExitCode {
-    match result {
-        Ok(()) => std::process::ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            std::process::ExitCode::FAILURE
-        }
-    }
-}
-
-/// A path as people should see it.
-pub fn shown(path: &Path) -> String {
-    path.display().to_string()
+pub fn read_config(checkpoint: &Checkpoint) -> Result<RunConfig> {
+    common::read_config(checkpoint, VERSION, "msa_train")
 }

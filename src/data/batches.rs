@@ -59,11 +59,7 @@ impl<'a> Batches<'a> {
 
     /// Batches for training, in an order that depends on `seed` and `epoch` alone.
     pub fn shuffled(&self, seed: u64, epoch: u64) -> impl Iterator<Item = Batch> + '_ {
-        let mut order: Vec<usize> = (0..self.clips.len()).collect();
-        let mut state = seed ^ epoch.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        for last in (1..order.len()).rev() {
-            order.swap(last, (split_mix(&mut state) % (last as u64 + 1)) as usize);
-        }
+        let order = shuffled(self.clips.len(), seed, epoch);
         (0..self.len()).map(move |index| {
             let end = ((index + 1) * self.batch).min(order.len());
             let clips: Vec<&Clip> = order[index * self.batch..end].iter().map(|clip| &self.clips[*clip]).collect();
@@ -101,8 +97,18 @@ impl<'a> Batches<'a> {
     }
 }
 
+/// The numbers below `len` in an order that depends on `seed` and `epoch` alone.
+pub(super) fn shuffled(len: usize, seed: u64, epoch: u64) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..len).collect();
+    let mut state = seed ^ epoch.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    for last in (1..order.len()).rev() {
+        order.swap(last, (split_mix(&mut state) % (last as u64 + 1)) as usize);
+    }
+    order
+}
+
 /// The next number of a SplitMix64 sequence (Steele et al. 2014).
-fn split_mix(state: &mut u64) -> u64 {
+pub(super) fn split_mix(state: &mut u64) -> u64 {
     *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let mut z = *state;
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

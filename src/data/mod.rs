@@ -3,13 +3,17 @@
 mod array;
 mod batches;
 pub mod builtin;
+pub mod chalearn;
 mod corpus;
 mod document;
 mod frames;
+pub mod image;
 pub mod mmsa;
 pub mod npz;
 mod open;
 pub mod pickle;
+mod threads;
+pub mod video;
 
 pub use array::{Array, DType, Kind};
 pub use batches::Batches;

@@ -2,3 +2,6 @@
 
 pub mod msa;
 pub mod personality;
+mod regression;
+
+pub use regression::RegressionLoss;

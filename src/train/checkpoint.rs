@@ -40,7 +40,10 @@ impl Checkpoint {
     pub fn open(directory: impl Into<PathBuf>) -> Result<Self> {
         let directory = directory.into();
         if !directory.is_dir() {
-            return Err(Error::io(directory, "is no checkpoint directory: train one first (examples/msa_train)"));
+            return Err(Error::io(
+                directory,
+                "is no checkpoint directory: train one first (the training examples write them, --out)",
+            ));
         }
         Ok(Checkpoint { directory })
     }

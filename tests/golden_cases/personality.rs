@@ -32,6 +32,7 @@ pub fn head(case: &Case<'_>) -> Outcome {
             num_heads: number(&config["num_heads"])?,
             hidden: number(&config["hidden"])?,
             dropout: config["dropout_rate"].as_f64().unwrap_or(0.0) as f32,
+            ..PersonalityConfig::default()
         };
         let model = Personality::new(&config).map_err(text)?;
         let training = training(case);
@@ -130,8 +131,12 @@ fn keras_block(ours: &str) -> String {
 pub fn i3d(case: &Case<'_>) -> Outcome {
     finish(case, |comparison| {
         let config = &case.settings()["config"];
-        let config =
-            I3dConfig { channels: number(&config["in_channels"])?, divisor: number(&config["div"])?, dropout: 0.0 };
+        let config = I3dConfig {
+            channels: number(&config["in_channels"])?,
+            divisor: number(&config["div"])?,
+            dropout: 0.0,
+            ..I3dConfig::flow()
+        };
         let (model, parameters) = I3d::alone(&config).map_err(text)?;
         let training = training(case);
         let build = |graph: &Graph| -> limbic::Result<()> {

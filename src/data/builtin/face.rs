@@ -38,10 +38,14 @@ pub struct Expression {
     pub shift: (f64, f64),
     /// Whether a scarf covers the mouth.
     pub covered: bool,
+    /// Where the eyes look, -1 left .. 0 ahead .. 1 right.
+    pub gaze: f64,
+    /// How far the brows are raised beyond what smile and eyes do, -1..=1.
+    pub brows: f64,
 }
 
 impl Look {
-    fn draw(dice: &mut Dice) -> Self {
+    pub(super) fn draw(dice: &mut Dice) -> Self {
         Look {
             skin: dice.uniform(150.0, 205.0),
             background: dice.uniform(75.0, 105.0),
@@ -86,6 +90,8 @@ pub(super) fn film(causes: &Causes, samples: &[i16], dice: &mut Dice) -> Vec<Vec
             tilt: 0.05 * sway * swing(0),
             shift: (1.2 * sway * swing(1), 0.8 * sway * swing(2)),
             covered,
+            gaze: 0.0,
+            brows: 0.0,
         };
         frames.push(render_noisy(&look, &expression, dice));
     }
@@ -110,7 +116,7 @@ pub fn render(look: &Look, expression: &Expression) -> Vec<u8> {
     sketch(look, expression).finish(|| 0.0)
 }
 
-fn render_noisy(look: &Look, expression: &Expression, dice: &mut Dice) -> Vec<u8> {
+pub(super) fn render_noisy(look: &Look, expression: &Expression, dice: &mut Dice) -> Vec<u8> {
     // The sum of four bytes is near enough to normal: standard deviation 148; here 3 gray levels.
     let (mut bits, mut left) = (0u64, 0);
     sketch(look, expression).finish(|| {
@@ -159,15 +165,15 @@ fn eye(canvas: &mut Canvas, side: f64, e: &Expression, skin: f64) {
     };
     canvas.paint(centre, 0.24, 40.0, outline(0.03));
     canvas.paint(centre, 0.2, (skin * 1.25).min(245.0), outline(0.0));
-    let lids = outline(0.0);
-    canvas.paint(centre, 0.2, 25.0, |x, y| ellipse_distance(x - centre.0, y - centre.1, 0.075, 0.085).max(lids(x, y)));
+    let (lids, pupil) = (outline(0.0), centre.0 + 0.085 * e.gaze);
+    canvas.paint(centre, 0.2, 25.0, |x, y| ellipse_distance(x - pupil, y - centre.1, 0.075, 0.085).max(lids(x, y)));
 }
 
 fn brow(canvas: &mut Canvas, side: f64, e: &Expression, look: &Look) {
     // A frown lowers the brows and draws their inner ends down; a smile lifts and rounds them.
     let slope = 0.075 * e.smile.min(0.0) * side;
     let arch = 0.03 + 0.02 * e.smile.max(0.0);
-    let centre = (0.35 * side, -0.42 - 0.04 * e.smile - 0.02 * (e.eyes - 1.0));
+    let centre = (0.35 * side, -0.42 - 0.04 * e.smile - 0.02 * (e.eyes - 1.0) - 0.08 * e.brows);
     canvas.band(centre, 0.2, look.hair, |t| slope * t + arch * (t * t - 0.4), |t| look.brows * (1.1 - 0.5 * t * t));
 }
 

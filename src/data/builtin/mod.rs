@@ -19,10 +19,10 @@ mod random;
 mod rule;
 mod script;
 mod standardise;
+mod talking;
+mod talking_rule;
 mod voice;
 mod words;
-
-use std::num::NonZeroUsize;
 
 pub use audio_features::{AUDIO_DIM, AUDIO_HOP, AudioFeatures, MEL_BANDS, Pitch, pitch_at};
 pub use canvas::FRAME_SIZE;
@@ -32,9 +32,12 @@ pub use face_features::{FaceMeasure, VIDEO_DIM, extract_face, measure_face};
 pub use rule::{BestPossible, Bound, Causes, Rule};
 pub use script::{MAX_WORDS, MIN_WORDS, literal_polarity};
 pub use standardise::Standardiser;
+pub use talking::{Talking, TalkingConfig, generate_talking};
+pub use talking_rule::{Cues, Knows, TalkingRule};
 pub use voice::{MAX_SECONDS, SAMPLE_RATE};
 pub use words::{WORD_DIM, word_vector};
 
+use super::threads::in_threads;
 use super::{Clip, Corpus, Modality, Sequence};
 use crate::error::{Error, Result};
 use random::{Dice, Part};
@@ -217,20 +220,11 @@ type Made = (Clip, Causes, Split);
 
 /// Makes the clips of `jobs`, in that order, on several threads.
 fn make_all(config: &BuiltinConfig, rule: &Rule, jobs: &[(Split, usize)]) -> Result<Vec<Made>> {
-    let all = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
-    let threads = if config.threads == 0 { all } else { config.threads };
     let (states, audio) = (rule.states(), AudioFeatures::new());
-    let make = |&(split, index): &(Split, usize)| -> Result<Made> {
+    in_threads(config.threads, jobs, |&(split, index)| {
         let r = record(config, rule, &states, split, index);
         let sequences = measure(&audio, &r.text, &r.samples, &r.frames)?;
         Ok((Clip { id: r.id, text: r.text, sequences, label: r.label }, r.causes, split))
-    };
-    let share = jobs.len().div_ceil(threads.clamp(1, 256)).max(1);
-    std::thread::scope(|scope| {
-        let work = |part| scope.spawn(move || Vec::from_iter(<[(Split, usize)]>::iter(part).map(make)));
-        let running: Vec<_> = jobs.chunks(share).map(work).collect();
-        let stopped = |_| vec![Err(Error::Config("a thread that makes clips stopped: try threads = 1".into()))];
-        running.into_iter().flat_map(|thread| thread.join().unwrap_or_else(stopped)).collect()
     })
 }
 

@@ -12,6 +12,8 @@ pub(super) enum Part {
     Voice = 2,
     Face = 3,
     Word = 4,
+    Cues = 5,
+    Film = 6,
 }
 
 /// A stream of random numbers.

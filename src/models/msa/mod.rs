@@ -12,11 +12,12 @@ mod encoder;
 mod fusion;
 mod task;
 
+pub use super::RegressionLoss;
 pub use baseline::{BaselineConfig, MsaBaseline};
 pub use config::{Encoder, ModalityConfig, MsaConfig, Pooling, Preset};
 pub use encoder::{LearnablePositionalEmbedding, ModalityEncoder};
 pub use fusion::{AdaptiveFusionHead, CrossModalFusion, Fused, Stream};
-pub use task::{BatchShape, ClipScore, RegressionLoss, Scorer, SentimentModel, scoring_graph, training_graph};
+pub use task::{BatchShape, ClipScore, Scorer, SentimentModel, scoring_graph, training_graph};
 
 use crate::error::Result;
 use crate::graph::{Parameters, Var};

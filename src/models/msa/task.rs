@@ -4,6 +4,7 @@ use super::config::ModalityConfig;
 use super::{ModalityInput, Msa, MsaBaseline};
 use crate::error::{Error, Result};
 use crate::graph::{Graph, Parameters, Var};
+use crate::models::RegressionLoss;
 use crate::nn::Context;
 use crate::plan::{Batch, Mode, ParameterStore, Plan};
 
@@ -63,28 +64,6 @@ impl BatchShape {
     /// Batches of `batch` clips at each modality's full length.
     pub fn full(batch: usize, modalities: &[ModalityConfig]) -> Self {
         BatchShape { batch, seq_lens: modalities.iter().map(|modality| modality.seq_len).collect() }
-    }
-}
-
-/// What the training minimises, averaged over the real clips of a batch.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
-#[cfg_attr(feature = "weights", derive(serde::Serialize, serde::Deserialize))]
-#[cfg_attr(feature = "weights", serde(rename_all = "lowercase"))]
-pub enum RegressionLoss {
-    #[default]
-    Mse,
-    Mae,
-    /// Quadratic to an error of 1, linear beyond.
-    Huber,
-}
-
-impl RegressionLoss {
-    fn of(self, error: Var<'_>) -> Var<'_> {
-        match self {
-            RegressionLoss::Mse => error.square(),
-            RegressionLoss::Mae => error.abs(),
-            RegressionLoss::Huber => error.huber(1.0),
-        }
     }
 }
 

@@ -12,7 +12,7 @@ pub const TRAITS: [&str; 5] = ["openness", "conscientiousness", "extraversion", 
 /// Keras' default.
 const NORM_EPSILON: f32 = 1e-3;
 
-/// Sizes of a [`Personality`].
+/// Sizes of a [`PersonalityHead`].
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[cfg_attr(feature = "weights", derive(serde::Serialize, serde::Deserialize))]
 pub struct PersonalityConfig {
@@ -26,12 +26,15 @@ pub struct PersonalityConfig {
     /// Width of the layer before the traits.
     pub hidden: usize,
     pub dropout: f32,
+    /// Weight of a batch in the batch norm's running statistics: Keras' 0.01, or more for short trainings.
+    pub momentum: f32,
 }
 
 impl Default for PersonalityConfig {
     /// The source's: 371,717 parameters, of which 371,461 are trainable and 256 running statistics.
     fn default() -> Self {
-        PersonalityConfig { static_dim: 512, dynamic_dim: 256, fusion_dim: 128, num_heads: 4, hidden: 64, dropout: 0.3 }
+        let (static_dim, dynamic_dim, fusion_dim, num_heads) = (512, 256, 128, 4);
+        PersonalityConfig { static_dim, dynamic_dim, fusion_dim, num_heads, hidden: 64, dropout: 0.3, momentum: 0.01 }
     }
 }
 
@@ -39,8 +42,8 @@ impl PersonalityConfig {
     /// Checks that every value is in its range.
     pub fn check(&self) -> Result<()> {
         let sizes = [self.static_dim, self.dynamic_dim, self.fusion_dim, self.num_heads, self.hidden];
-        if sizes.contains(&0) || !(0.0..1.0).contains(&self.dropout) {
-            let message = "every size of a personality model must be at least 1, and dropout in [0, 1)";
+        if sizes.contains(&0) || !(0.0..1.0).contains(&self.dropout) || !(0.0..=1.0).contains(&self.momentum) {
+            let message = "every size of a personality model must be at least 1, dropout in [0, 1), momentum in [0, 1]";
             return Err(Error::Config(message.to_string()));
         }
         Ok(())
@@ -94,7 +97,7 @@ impl CrossAttention {
     }
 }
 
-/// What a [`Personality`] makes.
+/// What a [`PersonalityHead`] makes.
 #[derive(Debug, Clone, Copy)]
 pub struct PersonalityOutput<'g> {
     /// `[batch, 5]`, in the order of [`TRAITS`].
@@ -104,40 +107,35 @@ pub struct PersonalityOutput<'g> {
     pub attention: AttentionOutput<'g>,
 }
 
-/// Cross attention, batch norm and dropout, a hidden layer, five traits.
+/// Cross attention, batch norm and dropout, a hidden layer, five traits: what stands on top of the two extractors.
 #[derive(Debug, Clone)]
-pub struct Personality {
+pub struct PersonalityHead {
     config: PersonalityConfig,
-    parameters: Parameters,
     cross_attention: CrossAttention,
     batch_norm: BatchNorm,
     hidden: Linear,
     output: Linear,
 }
 
-impl Personality {
+impl PersonalityHead {
+    /// Makes its parameters under `path`.
+    ///
     /// # Errors
     /// Where the configuration does not hold together.
-    pub fn new(config: &PersonalityConfig) -> Result<Self> {
+    pub fn new(path: &mut Path<'_>, config: &PersonalityConfig) -> Result<Self> {
         config.check()?;
-        let mut parameters = Parameters::new();
-        let mut root = parameters.root();
-        Ok(Personality {
+        let norms = BatchNormOptions { momentum: config.momentum, ..BatchNormOptions::keras() };
+        Ok(PersonalityHead {
             config: *config,
-            cross_attention: CrossAttention::new(&mut root, "cross_attention", config),
-            batch_norm: BatchNorm::new(&mut root, "batch_norm", config.fusion_dim, BatchNormOptions::keras()),
-            hidden: Linear::new(&mut root, "hidden", config.fusion_dim, config.hidden),
-            output: Linear::new(&mut root, "output", config.hidden, TRAITS.len()),
-            parameters,
+            cross_attention: CrossAttention::new(path, "cross_attention", config),
+            batch_norm: BatchNorm::new(path, "batch_norm", config.fusion_dim, norms),
+            hidden: Linear::new(path, "hidden", config.fusion_dim, config.hidden),
+            output: Linear::new(path, "output", config.hidden, TRAITS.len()),
         })
     }
 
     pub fn config(&self) -> &PersonalityConfig {
         &self.config
-    }
-
-    pub fn parameters(&self) -> &Parameters {
-        &self.parameters
     }
 
     /// Of one vector for the face, `[batch, static_dim]`, and one for the motion, `[batch, dynamic_dim]`, as the source.
@@ -160,6 +158,46 @@ impl Personality {
         let x = self.batch_norm.forward(cx, fused).dropout(cx.dropout(self.config.dropout));
         let traits = self.output.forward(cx, self.hidden.forward(cx, x).relu());
         PersonalityOutput { traits, fused, attention }
+    }
+}
+
+/// A [`PersonalityHead`] with parameters of its own, over features that something else extracted.
+#[derive(Debug, Clone)]
+pub struct Personality {
+    head: PersonalityHead,
+    parameters: Parameters,
+}
+
+impl Personality {
+    /// # Errors
+    /// Where the configuration does not hold together.
+    pub fn new(config: &PersonalityConfig) -> Result<Self> {
+        let mut parameters = Parameters::new();
+        Ok(Personality { head: PersonalityHead::new(&mut parameters.root(), config)?, parameters })
+    }
+
+    pub fn config(&self) -> &PersonalityConfig {
+        self.head.config()
+    }
+
+    pub fn parameters(&self) -> &Parameters {
+        &self.parameters
+    }
+
+    /// See [`PersonalityHead::forward`].
+    pub fn forward<'g>(&self, cx: Context<'g>, face: Var<'g>, motion: Var<'g>) -> PersonalityOutput<'g> {
+        self.head.forward(cx, face, motion)
+    }
+
+    /// See [`PersonalityHead::forward_tokens`].
+    pub fn forward_tokens<'g>(
+        &self,
+        cx: Context<'g>,
+        face: Var<'g>,
+        motion: Var<'g>,
+        mask: Option<Var<'g>>,
+    ) -> PersonalityOutput<'g> {
+        self.head.forward_tokens(cx, face, motion, mask)
     }
 }
 

@@ -36,14 +36,18 @@ pub struct I3dConfig {
     pub channels: usize,
     /// Every width is divided by this; 1 is the source's.
     pub divisor: usize,
+    /// How many of the source's 11 modules and poolings after the stem there are.
+    pub stages: usize,
     /// Dropout of the features.
     pub dropout: f32,
+    /// Weight of a batch in the batch norms' running statistics: the source's 0.01, or more for short trainings.
+    pub momentum: f32,
 }
 
 impl I3dConfig {
     /// The source's over optical flow: 12,265,312 trainable parameters, 1024 features.
     pub fn flow() -> Self {
-        I3dConfig { channels: 2, divisor: 1, dropout: 0.5 }
+        I3dConfig { channels: 2, divisor: 1, stages: STAGES.len(), dropout: 0.5, momentum: 0.01 }
     }
 
     fn width(&self, width: usize) -> usize {
@@ -52,9 +56,23 @@ impl I3dConfig {
 
     /// Width of the features.
     pub fn features(&self) -> usize {
-        let [a, _, b, _, c, d] = [384, 192, 384, 48, 128, 128].map(|width| self.width(width));
-        a + b + c + d
+        let modules = STAGES.iter().take(self.stages).rev();
+        let last =
+            modules.filter_map(|stage| if let Stage::Mixed(_, widths) = stage { Some(*widths) } else { None }).next();
+        last.map_or(self.width(192), |widths| outputs(widths.map(|width| self.width(width))))
     }
+}
+
+/// Channels that a module of these widths makes.
+fn outputs([w0, _, w1b, _, w2b, w3]: [usize; 6]) -> usize {
+    w0 + w1b + w2b + w3
+}
+
+/// What all batch norms have in common.
+#[derive(Debug, Clone, Copy)]
+struct Normed {
+    norms: Norms,
+    momentum: f32,
 }
 
 /// Convolution, batch norm, ReLU; padded as TensorFlow pads.
@@ -65,7 +83,14 @@ struct Unit {
 }
 
 impl Unit {
-    fn new(path: &mut Path<'_>, norms: Norms, name: &str, channels: [usize; 2], kernel: usize, stride: usize) -> Self {
+    fn new(
+        path: &mut Path<'_>,
+        normed: Normed,
+        name: &str,
+        channels: [usize; 2],
+        kernel: usize,
+        stride: usize,
+    ) -> Self {
         let mut path = path.at(name);
         let options = ConvNormOptions {
             names: ["conv3d", "bn"],
@@ -73,9 +98,9 @@ impl Unit {
             kernel: &[kernel; 3],
             conv: ConvOptions::default().stride(&[stride]).same(),
             bias: false,
-            norm: BatchNormOptions { epsilon: 1e-3, momentum: 0.01, unbiased: true },
+            norm: BatchNormOptions { epsilon: 1e-3, momentum: normed.momentum, unbiased: true },
         };
-        Unit { name: name.to_string(), conv: ConvNorm::new(&mut path, norms, options) }
+        Unit { name: name.to_string(), conv: ConvNorm::new(&mut path, normed.norms, options) }
     }
 
     fn forward<'g>(&self, cx: Context<'g>, x: Var<'g>) -> Var<'g> {
@@ -94,13 +119,13 @@ struct Inception {
 impl Inception {
     fn new(
         path: &mut Path<'_>,
-        norms: Norms,
+        normed: Normed,
         name: &str,
         input: usize,
         [w0, w1a, w1b, w2a, w2b, w3]: [usize; 6],
     ) -> Self {
         let mut path = path.at(name);
-        let mut unit = |name, channels, kernel| Unit::new(&mut path, norms, name, channels, kernel, 1);
+        let mut unit = |name, channels, kernel| Unit::new(&mut path, normed, name, channels, kernel, 1);
         let units = [
             unit("b0", [input, w0], 1),
             unit("b1a", [input, w1a], 1),
@@ -152,32 +177,34 @@ impl I3d {
     /// Makes its parameters under `path`.
     ///
     /// # Errors
-    /// Where a size is zero, or dropout not in [0, 1).
+    /// Where a size is zero, dropout not in [0, 1), or momentum not in [0, 1].
     pub fn new(path: &mut Path<'_>, config: &I3dConfig) -> Result<Self> {
         Self::with_norms(path, config, Norms::Layers)
     }
 
     /// As [`I3d::new`], with batch norms as layers or folded.
     pub fn with_norms(path: &mut Path<'_>, config: &I3dConfig, norms: Norms) -> Result<Self> {
-        if config.channels == 0 || config.divisor == 0 || !(0.0..1.0).contains(&config.dropout) {
-            let message = "an I3D wants at least one channel, a divisor of at least 1 and dropout in [0, 1)";
+        let rates = (0.0..1.0).contains(&config.dropout) && (0.0..=1.0).contains(&config.momentum);
+        if config.channels == 0 || config.divisor == 0 || !rates {
+            let message = "an I3D wants a channel or more, a divisor of at least 1, dropout and momentum of 0 to 1";
             return Err(Error::Config(message.to_string()));
         }
         let width = |width| config.width(width);
+        let normed = Normed { norms, momentum: config.momentum };
         let stem = [
-            Unit::new(path, norms, "Conv3d_1a_7x7", [config.channels, width(64)], 7, 2),
-            Unit::new(path, norms, "Conv3d_2b_1x1", [width(64), width(64)], 1, 1),
-            Unit::new(path, norms, "Conv3d_2c_3x3", [width(64), width(192)], 3, 1),
+            Unit::new(path, normed, "Conv3d_1a_7x7", [config.channels, width(64)], 7, 2),
+            Unit::new(path, normed, "Conv3d_2b_1x1", [width(64), width(64)], 1, 1),
+            Unit::new(path, normed, "Conv3d_2c_3x3", [width(64), width(192)], 3, 1),
         ];
         let mut channels = width(192);
         let mut layers = Vec::new();
-        for stage in STAGES {
+        for stage in STAGES.into_iter().take(config.stages) {
             layers.push(match stage {
                 Stage::Pool(window) => Layer::Pool(window),
                 Stage::Mixed(name, widths) => {
                     let widths = widths.map(width);
-                    let module = Inception::new(path, norms, name, channels, widths);
-                    channels = widths[0] + widths[2] + widths[4] + widths[5];
+                    let module = Inception::new(path, normed, name, channels, widths);
+                    channels = outputs(widths);
                     Layer::Mixed(Box::new(module))
                 }
             });

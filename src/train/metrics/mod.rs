@@ -1,4 +1,4 @@
-//! How good predictions are: regression, sentiment and classification, as the field reports them.
+//! How good predictions are: regression, sentiment, personality and classification, as the field reports them.
 //!
 //! Sums run in f64. A score that has nothing to divide by is 0, as with scikit-learn's `zero_division=0`, so that every
 //! metric of finite input is finite and can be written as JSON. Empty input, lengths that differ and values that are not
@@ -8,13 +8,16 @@ mod classification;
 mod features;
 mod flow;
 mod pca;
+mod personality;
 mod regression;
 mod sentiment;
+mod table;
 
 pub use classification::{ClassScores, ClassificationMetrics};
 pub use features::FeatureMetrics;
 pub use flow::FlowMetrics;
 pub use pca::Pca;
+pub use personality::{PersonalityMetrics, TraitScores, personality_table};
 pub use regression::RegressionMetrics;
 pub use sentiment::{SentimentMetrics, sentiment_table};
 

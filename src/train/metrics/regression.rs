@@ -45,11 +45,11 @@ impl RegressionMetrics {
     }
 }
 
-fn is_constant(values: &[f32]) -> bool {
+pub(super) fn is_constant(values: &[f32]) -> bool {
     values.windows(2).all(|pair| pair[0] == pair[1])
 }
 
-fn mean(values: &[f32]) -> f64 {
+pub(super) fn mean(values: &[f32]) -> f64 {
     values.iter().map(|&value| f64::from(value)).sum::<f64>() / values.len() as f64
 }
 

@@ -1,5 +1,6 @@
 //! The numbers that every multimodal sentiment paper prints, and their table.
 
+use super::table::markdown;
 use super::{ClassificationMetrics, RegressionMetrics};
 use crate::Result;
 
@@ -77,20 +78,16 @@ const HEADER: [&str; 9] = ["model", "MAE", "r", "Acc-7", "Acc-5", "Acc-2 has0", 
 /// The metrics of several models as a Markdown table that also reads well as text. MAE and r have three decimals,
 /// accuracies and F1 are in percent, as the papers print them; "-" where no clip has a label other than 0.
 pub fn sentiment_table<'a>(rows: impl IntoIterator<Item = (&'a str, &'a SentimentMetrics)>) -> String {
-    let mut cells = vec![HEADER.map(String::from)];
+    let mut cells = vec![HEADER.map(String::from).to_vec()];
     cells.extend(rows.into_iter().map(|(name, metrics)| row(name, metrics)));
-    let width = |column: usize| cells.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
-    let widths: [usize; 9] = std::array::from_fn(width);
-    let mut lines: Vec<String> = cells.iter().map(|row| line(row, &widths)).collect();
-    lines.insert(1, rule(&widths));
-    lines.join("\n") + "\n"
+    markdown(cells, 1)
 }
 
-fn row(name: &str, metrics: &SentimentMetrics) -> [String; 9] {
+fn row(name: &str, metrics: &SentimentMetrics) -> Vec<String> {
     let percent = |share: f64| format!("{:.2}", 100.0 * share);
     let non0 = |share: f64| if metrics.non0_clips == 0 { "-".into() } else { percent(share) };
-    [
-        name.replace('|', "\\|"),
+    vec![
+        name.to_string(),
         format!("{:.3}", metrics.mae),
         format!("{:.3}", metrics.pearson),
         percent(metrics.acc7),
@@ -100,21 +97,6 @@ fn row(name: &str, metrics: &SentimentMetrics) -> [String; 9] {
         non0(metrics.acc2_non0),
         non0(metrics.f1_non0),
     ]
-}
-
-/// The name to the left, numbers to the right.
-fn line(cells: &[String; 9], widths: &[usize; 9]) -> String {
-    let padded = cells.iter().zip(widths).enumerate().map(|(column, (cell, &width))| {
-        if column == 0 { format!(" {cell:<width$} ") } else { format!(" {cell:>width$} ") }
-    });
-    format!("|{}|", padded.collect::<Vec<_>>().join("|"))
-}
-
-fn rule(widths: &[usize; 9]) -> String {
-    let rules = widths.iter().enumerate().map(|(column, width)| {
-        if column == 0 { format!(":{}", "-".repeat(width + 1)) } else { format!("{}:", "-".repeat(width + 1)) }
-    });
-    format!("|{}|", rules.collect::<Vec<_>>().join("|"))
 }
 
 #[cfg(test)]

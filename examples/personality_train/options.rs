@@ -1,0 +1,173 @@
+//! The command line.
+
+use crate::common::{ScheduleKind, TrainingConfig};
+use crate::personality::{DataSource, RunConfig, VERSION, video_shape};
+use clap::{Parser, ValueEnum};
+use limbic::models::RegressionLoss;
+use limbic::models::personality::{PersonalityNetwork, PersonalityNetworkConfig};
+use limbic::{Error, Result};
+use std::path::PathBuf;
+
+/// What a run that goes on takes from its checkpoint.
+const FIXED: [&str; 21] = [
+    "data",
+    "clips",
+    "full",
+    "resnet",
+    "freeze",
+    "tokens",
+    "faces",
+    "face_size",
+    "frames",
+    "frame_size",
+    "dropout",
+    "no_mirror",
+    "batch_size",
+    "accumulation_steps",
+    "learning_rate",
+    "weight_decay",
+    "clip_norm",
+    "loss",
+    "schedule",
+    "warmup_epochs",
+    "seed",
+];
+
+/// Trains openness, conscientiousness, extraversion, agreeableness and neuroticism from faces (ResNet) and motion (I3D over optical flow).
+///
+/// Without --data it trains on drawn faces made at run time from a seed, so nothing is downloaded.
+#[derive(Debug, Clone, Parser)]
+#[command(rename_all = "snake_case")]
+pub struct Options {
+    /// A folder in the layout of ChaLearn First Impressions. Default: the built-in corpus.
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// Take only so many clips of each split of --data.
+    #[arg(long, requires = "data")]
+    pub clips: Option<usize>,
+    /// Directory of the checkpoint, history and pictures.
+    #[arg(long, value_name = "DIR", default_value = "runs/personality")]
+    pub out: PathBuf,
+    /// Go on from the checkpoint in --out, with the data and settings it was begun with; --epochs and --patience may change.
+    #[arg(long, conflicts_with_all = FIXED)]
+    pub resume: bool,
+    /// ResNet-50 and I3D at full size, 224 and 112 pixels, instead of small ones.
+    #[arg(long)]
+    pub full: bool,
+    /// Start the ResNet from torchvision's weights (resnet50 as safetensors; goes with --full).
+    #[arg(long, value_name = "FILE", requires = "full")]
+    pub resnet: Option<PathBuf>,
+    /// How much of the ResNet stays as it is: 1 its stem, 2 its first layer too, up to 5. Default: 0, with --resnet 3.
+    #[arg(long)]
+    pub freeze: Option<usize>,
+    /// Let places of the face attend to places and times of the motion, instead of one vector to one vector.
+    #[arg(long)]
+    pub tokens: bool,
+    /// Pictures of the face per clip.
+    #[arg(long)]
+    pub faces: Option<usize>,
+    #[arg(long, alias = "face-size")]
+    pub face_size: Option<usize>,
+    /// Frames per clip that motion is taken from.
+    #[arg(long)]
+    pub frames: Option<usize>,
+    #[arg(long, alias = "frame-size")]
+    pub frame_size: Option<usize>,
+    /// Dropout of the head and of the motion's features.
+    #[arg(long, allow_negative_numbers = true)]
+    pub dropout: Option<f32>,
+    /// Do not show half of the training clips in a mirror.
+    #[arg(long, alias = "no-mirror")]
+    pub no_mirror: bool,
+    #[arg(long, alias = "batch-size", default_value_t = 16)]
+    pub batch_size: usize,
+    /// Batches whose gradients are averaged for one update.
+    #[arg(long, alias = "accumulation-steps", default_value_t = 1)]
+    pub accumulation_steps: u32,
+    #[arg(long, allow_negative_numbers = true, alias = "learning-rate")]
+    pub learning_rate: Option<f64>,
+    #[arg(long, allow_negative_numbers = true, alias = "weight-decay", default_value_t = 0.01)]
+    pub weight_decay: f32,
+    /// Gradients longer than this are shortened to it.
+    #[arg(long, allow_negative_numbers = true, alias = "clip-norm", default_value_t = 1.0)]
+    pub clip_norm: f32,
+    #[arg(long, value_enum, default_value = "mse")]
+    pub loss: LossFlag,
+    #[arg(long, value_enum, default_value = "cosine")]
+    pub schedule: ScheduleKind,
+    #[arg(long, alias = "warmup-epochs", default_value_t = 1)]
+    pub warmup_epochs: u64,
+    #[arg(long)]
+    pub epochs: Option<u64>,
+    /// Epochs without a better validation loss before it stops. Default: 10.
+    #[arg(long)]
+    pub patience: Option<u32>,
+    /// Seed of the built-in corpus, the initial weights, dropout and the order of the clips.
+    #[arg(long, default_value_t = 7)]
+    pub seed: u64,
+    /// Part of the adapter's name, or its number (see examples/devices).
+    #[arg(long)]
+    pub adapter: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum LossFlag {
+    Mse,
+    Mae,
+    Huber,
+}
+
+impl Options {
+    /// The run that the flags describe.
+    pub fn config(&self) -> Result<RunConfig> {
+        let data = match &self.data {
+            Some(dir) => DataSource::Chalearn { dir: dir.clone(), most: self.clips },
+            None => DataSource::Builtin { seed: self.seed },
+        };
+        let model = self.model()?;
+        let rate = if self.full { 1e-4 } else { 4e-3 };
+        let epochs = self.epochs.unwrap_or(if self.data.is_none() { 12 } else { 50 });
+        let training = TrainingConfig {
+            batch_size: self.batch_size,
+            accumulation: self.accumulation_steps,
+            learning_rate: self.learning_rate.unwrap_or(rate),
+            weight_decay: self.weight_decay,
+            clip_norm: self.clip_norm,
+            loss: match self.loss {
+                LossFlag::Mse => RegressionLoss::Mse,
+                LossFlag::Mae => RegressionLoss::Mae,
+                LossFlag::Huber => RegressionLoss::Huber,
+            },
+            schedule: self.schedule,
+            warmup_epochs: self.warmup_epochs,
+            epochs,
+            patience: self.patience.unwrap_or(10),
+            seed: self.seed,
+        };
+        Ok(RunConfig { version: VERSION, model, data, training, mirror: !self.no_mirror })
+    }
+
+    fn model(&self) -> Result<PersonalityNetworkConfig> {
+        let base = if self.full { PersonalityNetworkConfig::full() } else { PersonalityNetworkConfig::small() };
+        let mut model = PersonalityNetworkConfig {
+            tokens: self.tokens,
+            frozen_stages: self.freeze.unwrap_or(if self.resnet.is_some() { 3 } else { 0 }),
+            faces: self.faces.unwrap_or(base.faces),
+            face_size: self.face_size.unwrap_or(base.face_size),
+            frames: self.frames.unwrap_or(base.frames),
+            frame_size: self.frame_size.unwrap_or(base.frame_size),
+            ..base
+        };
+        if let Some(dropout) = self.dropout {
+            (model.i3d.dropout, model.head.dropout) = (dropout, dropout);
+        }
+        video_shape(&model).check()?;
+        if self.batch_size < 2 {
+            return Err(Error::Config(
+                "--batch_size must be at least 2, or batch norm has nothing to go by".to_string(),
+            ));
+        }
+        PersonalityNetwork::new(&model)?;
+        Ok(model)
+    }
+}

@@ -135,7 +135,7 @@ fn row<'a>(scene: &'a Scene, flow: &'a [f32]) -> FlowRow<'a> {
 
 /// A face that turns aside, and one that begins to smile.
 fn face(options: &Options, computer: &Flow) -> Result<()> {
-    let still = Expression { smile: -0.5, mouth: 0.1, eyes: 1.0, tilt: 0.0, shift: (0.0, 0.0), covered: false };
+    let still = Expression { smile: -0.5, mouth: 0.1, eyes: 1.0, ..Expression::default() };
     let moves = [
         ("head tilts", Expression { tilt: 0.06, shift: (1.0, -0.5), ..still }),
         ("smile", Expression { smile: 0.5, mouth: 0.25, ..still }),

@@ -146,7 +146,7 @@ fn padding_further_changes_nothing() {
             [outer.iter().map(|values| valid(values, &places)).collect(), gradients, updates]
         };
         let [near, far] = [5, 40].map(to);
-        let same: fn(&[Vec<f32>], &[Vec<f32>]) -> bool = |a, b| a.iter().zip(b).all(|(a, b)| bits(a) == bits(b));
+        let same = |a: &[Vec<f32>], b: &[Vec<f32>]| a.iter().zip(b).all(|(a, b)| bits(a) == bits(b));
         assert!(training || same(&far[0], &near[0]));
         for (what, index) in [("y, dx", 0), ("parameters", 1), ("running statistics", 2)] {
             assert_near(what, &far[index], &near[index]);

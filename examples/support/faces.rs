@@ -129,7 +129,7 @@ impl Dice {
             eyes: self.uniform(0.2, 1.5),
             tilt: self.uniform(-0.08, 0.08),
             shift: (self.uniform(-2.0, 2.0), self.uniform(-1.5, 1.5)),
-            covered: false,
+            ..Expression::default()
         }
     }
 }

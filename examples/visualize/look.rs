@@ -16,7 +16,7 @@ const FRAMES: usize = 24;
 type Picture = (PathBuf, String);
 
 fn face(smile: f64, mouth: f64, eyes: f64) -> Vec<u8> {
-    let expression = Expression { smile, mouth, eyes, tilt: 0.0, shift: (0.0, 0.0), covered: false };
+    let expression = Expression { smile, mouth, eyes, ..Expression::default() };
     render(&Look::from_seed(5), &expression)
 }
 

@@ -44,6 +44,14 @@ pub struct Expression {
     pub brows: f64,
 }
 
+impl Default for Expression {
+    /// Neutral: eyes open, mouth shut, looking ahead.
+    fn default() -> Self {
+        let (tilt, shift, covered) = (0.0, (0.0, 0.0), false);
+        Expression { smile: 0.0, mouth: 0.0, eyes: 1.0, tilt, shift, covered, gaze: 0.0, brows: 0.0 }
+    }
+}
+
 impl Look {
     pub(super) fn draw(dice: &mut Dice) -> Self {
         Look {

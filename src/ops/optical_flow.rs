@@ -211,6 +211,20 @@ impl OpticalFlow {
             memory.dual.swap(0, 1);
         }
     }
+
+    /// Emits the median of `flow`, into an operand of so many planes a pair, with so many places a row.
+    fn smooth(cx: &mut Lower<'_>, flow: Operand, level: Level, (into, planes, stride): (Operand, usize, usize)) {
+        let dispatch = Dispatch::new("flow_result", &[], groups(level.pixels()))
+            .bind("flow", flow)
+            .bind("y", into)
+            .set("len", level.pixels())
+            .set("height", level.height)
+            .set("width", level.width)
+            .set("stride", level.stride())
+            .set("y_planes", planes)
+            .set("y_stride", stride);
+        cx.emit(dispatch);
+    }
 }
 
 /// How tiles cover an axis.
@@ -288,17 +302,14 @@ impl Op for OpticalFlow {
                 Self::linearise(cx, &mut memory, &frames[at], levels[at], coarser, warp == 0);
                 self.solve(cx, &mut memory, levels[at], warp == 0);
             }
+            let [flow, spare] = memory.state.clone();
+            if at == 0 {
+                Self::smooth(cx, flow, levels[at], (cx.output(0), 2, levels[at].width));
+            } else {
+                Self::smooth(cx, flow, levels[at], (spare, 4, levels[at].stride()));
+                memory.state.swap(0, 1);
+            }
         }
-        let finest = levels[0];
-        let [flow, _] = memory.state;
-        let result = Dispatch::new("flow_result", &[], groups(finest.pixels()))
-            .bind("flow", flow)
-            .bind("y", cx.output(0))
-            .set("len", finest.pixels())
-            .set("height", finest.height)
-            .set("width", finest.width)
-            .set("stride", finest.stride());
-        cx.emit(result);
         Ok(())
     }
 

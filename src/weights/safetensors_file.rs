@@ -117,7 +117,7 @@ pub fn write(path: impl AsRef<Path>, tensors: &Tensors, metadata: &Metadata) -> 
     write_as(path, tensors, metadata, Precision::F32)
 }
 
-/// As [`write`], with f32 values stored in `precision`; [`read`] widens them again.
+/// As [`write()`], with f32 values stored in `precision`; [`read`] widens them again.
 ///
 /// # Errors
 /// Also [`Error::Tensor`] for a finite value that the precision cannot hold.

@@ -1,6 +1,6 @@
 //! LSTM (Hochreiter and Schmidhuber 1997) and GRU (Cho et al. 2014) over `[batch, seq, features]`, with PyTorch's weights and gate order.
 //!
-//! One matmul projects the inputs of all steps; one kernel then walks through the steps ([`kernel`]), and one walks back. The
+//! One matmul projects the inputs of all steps; one kernel then walks through the steps, and one walks back. The
 //! gradient of `weight_hh` is a matmul again, of the gates' gradients and the states before each step.
 
 mod kernel;

@@ -73,7 +73,7 @@ pub fn flow(path: impl AsRef<Path>, rows: &[FlowRow<'_>], options: &FlowPictureO
     if !super::drawable(largest) || largest <= 0.0 {
         return Err(wrong(format!("no errors lie between 0 and {largest}")));
     }
-    let bar = (!errors.is_empty()).then(|| ColorBar::new(0.0, largest, "end-point error, pixels"));
+    let bar = (!errors.is_empty()).then(|| ColorBar::new(0.0, largest, "error, pixels"));
     let headings: &[&str] = &["first frame", "second frame", "flow", "true flow", "error"];
     let columns = if bar.is_some() { 5 } else { 3 };
     let named = rows.iter().any(|row| !row.name.is_empty());

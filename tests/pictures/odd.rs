@@ -263,7 +263,9 @@ fn flows_take_stillness_gaps_and_long_names_and_refuse_what_does_not_fit() {
         assert!(sheet.has(HOSTILE_SHOWN));
     }
     let row = FlowRow { name: "", size, frames: [&frame, &frame], flow: &still, truth: None };
-    let draw = |row: FlowRow<'_>, options: FlowPictureOptions| move |path: PathBuf| flow(path, &[row], &options);
+    fn draw(row: FlowRow<'_>, options: FlowPictureOptions) -> impl FnOnce(PathBuf) -> Result<()> {
+        move |path| flow(path, &[row], &options)
+    }
     let options = FlowPictureOptions::default();
     refused("no row", |path| flow(path, &[], &FlowPictureOptions::default()));
     refused("30 x 9", draw(FlowRow { flow: &frame, ..row }, options.clone()));

@@ -17,7 +17,7 @@ pub struct FlowOptions {
     pub data_weight: f32,
     /// Differences of the flow between neighbours, in pixels, up to which smoothness is quadratic, so that slopes do not become stairs.
     pub huber: f32,
-    /// Levels of the pyramid; `None`: as many as keep the shorter side at 16 pixels. Motions of some 2 pixels are found on the
+    /// Levels of the pyramid; `None`: as many as keep the shorter side at 12 pixels. Motions of some 2 pixels are found on the
     /// coarsest level, so of `2^levels` in all.
     pub levels: Option<usize>,
     /// Linearisations on each level.
@@ -35,7 +35,7 @@ impl Default for FlowOptions {
 /// The shortest side of a frame.
 const SMALLEST: usize = 8;
 /// The shortest side of a level that the pyramid adds by itself.
-const COARSEST: usize = 16;
+const COARSEST: usize = 12;
 /// Beyond this a pyramid has no pixels left.
 const MOST_LEVELS: usize = 16;
 

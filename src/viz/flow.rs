@@ -52,11 +52,14 @@ const NAME: f64 = NOTE_SIZE + 8.0;
 /// Diameter of the wheel, and of all that belongs to it.
 const WHEEL: f64 = 92.0;
 const LEGEND: (f64, f64) = (WHEEL + 66.0, WHEEL + 52.0);
+/// Full colour over the length that 99 of 100 vectors stay below: a constant motion's errors must not look like outliers, which are dark.
+const HEADROOM: f64 = 1.15;
 /// Arrows along the longer side of an image.
 const ARROWS: usize = 14;
 
 /// Draws each row's frames, flow, and with a truth also that and the distance between the two (the end-point error), and writes the SVG
-/// file `path`. Hue is direction and saturation is magnitude, full for the largest motion of the row. What is not finite is gray.
+/// file `path`. Hue is direction and saturation is magnitude, full a little above the largest motions of the row, and darker beyond.
+/// What is not finite is gray.
 ///
 /// # Errors
 /// [`Error::Config`] where there is no row, values do not fit their size, or sizes make no sense; [`Error::Io`] if the file cannot be
@@ -73,7 +76,7 @@ pub fn flow(path: impl AsRef<Path>, rows: &[FlowRow<'_>], options: &FlowPictureO
     if !super::drawable(largest) || largest <= 0.0 {
         return Err(wrong(format!("no errors lie between 0 and {largest}")));
     }
-    let bar = (!errors.is_empty()).then(|| ColorBar::new(0.0, largest, "end-point error, pixels"));
+    let bar = (!errors.is_empty()).then(|| ColorBar::new(0.0, largest, "error, pixels"));
     let headings: &[&str] = &["first frame", "second frame", "flow", "true flow", "error"];
     let columns = if bar.is_some() { 5 } else { 3 };
     let named = rows.iter().any(|row| !row.name.is_empty());
@@ -119,7 +122,7 @@ pub fn flow(path: impl AsRef<Path>, rows: &[FlowRow<'_>], options: &FlowPictureO
 /// A row, checked.
 struct Drawn<'a> {
     of: &'a FlowRow<'a>,
-    /// Of flow and truth.
+    /// The motion of full colour, in pixels.
     largest: f64,
     /// Of each pixel, where the truth is known and all is finite.
     errors: Vec<Option<f64>>,
@@ -140,7 +143,7 @@ impl<'a> Drawn<'a> {
             let distance = |(a, b): (Option<[f64; 2]>, Option<[f64; 2]>)| Some((a?[0] - b?[0]).hypot(a?[1] - b?[1]));
             vectors(of.flow).zip(vectors(truth)).map(distance).collect()
         });
-        Ok(Drawn { of, largest: quantile(lengths, 0.99), errors })
+        Ok(Drawn { of, largest: HEADROOM * quantile(lengths, 0.99), errors })
     }
 
     fn height(&self, width: f64) -> f64 {

@@ -362,7 +362,7 @@ fn flow_of_known_and_unknown_motion() {
     let half = truth.len() / 2;
     let distance = |i: usize| f64::from(found[i] - truth[i]).hypot(f64::from(found[i + half] - truth[i + half]));
     let stated = format!("mean {:.3} pixels", (0..half).map(distance).sum::<f64>() / half as f64);
-    for label in ["true flow", "error", "turned", "not known", "end-point error, pixels", &stated] {
+    for label in ["true flow", "error", "turned", "not known", "error, pixels", &stated] {
         assert!(sheet.has(label), "{label}: {:?}", sheet.labels);
     }
     assert_eq!(sheet.count("image"), 5 + 3 + 1);

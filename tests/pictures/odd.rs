@@ -263,7 +263,7 @@ fn flows_take_stillness_gaps_and_long_names_and_refuse_what_does_not_fit() {
         assert!(sheet.has(HOSTILE_SHOWN));
     }
     let row = FlowRow { name: "", size, frames: [&frame, &frame], flow: &still, truth: None };
-    fn draw<'a>(row: FlowRow<'a>, options: FlowPictureOptions) -> impl Fn(PathBuf) -> Result<()> + 'a {
+    fn draw(row: FlowRow<'_>, options: FlowPictureOptions) -> impl FnOnce(PathBuf) -> Result<()> {
         move |path| flow(path, &[row], &options)
     }
     let options = FlowPictureOptions::default();

@@ -47,8 +47,8 @@ fn flow_of(pairs: &[&[Vec<f32>; 2]], size: [usize; 2]) -> Vec<f32> {
 #[test]
 fn known_motions_are_found() {
     let size = [96, 128];
-    // A tenth of a pixel is what good methods reach on the Middlebury benchmark's real frames; formulas without noise are easier, and
-    // each bound is about twice what was measured, so that a broken interpolation, median or pyramid shows.
+    // A tenth of a pixel is what good methods reach on the Middlebury benchmark's real frames; formulas without noise are easier. The
+    // bounds leave room above what was measured, and a broken interpolation, median or pyramid still goes beyond them.
     for (scene, bound) in [
         (Scene::moved("fraction", size, [1.3, -0.7]), 0.04),
         (Scene::moved("large", size, [7.0, 4.0]), 0.04),

@@ -1,7 +1,7 @@
 //! Optical flow on the GPU: `cargo run --release --example optical_flow -- --out flow`.
 //!
-//! Without files it measures the flow of scenes whose motion is known, and draws those and a face that moves. With two PNG files of one
-//! size it draws the flow from the first to the second. The table goes to standard output.
+//! Without files it measures the flow of scenes whose motion is known, and draws those and a face that moves. With two PNG or JPEG files
+//! of one size it draws the flow from the first to the second. The table goes to standard output.
 
 #[path = "support/exit.rs"]
 mod exit;
@@ -10,6 +10,7 @@ mod motion;
 
 use clap::Parser;
 use limbic::data::builtin::{Expression, FRAME_SIZE, Look, render};
+use limbic::data::image::Image;
 use limbic::gpu::{Gpu, GpuOptions};
 use limbic::graph::Parameters;
 use limbic::ops::optical_flow::FlowOptions;
@@ -17,8 +18,6 @@ use limbic::plan::{Mode, ParameterStore, Plan};
 use limbic::viz::{FlowPictureOptions, FlowRow, flow};
 use limbic::{Error, Result};
 use motion::Scene;
-use std::fs::File;
-use std::io::BufReader;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
@@ -26,10 +25,10 @@ use std::time::Instant;
 /// Computes and draws optical flow: of two images, or of scenes whose motion is known.
 #[derive(Debug, Parser)]
 struct Options {
-    /// PNG of the first frame.
+    /// PNG or JPEG of the first frame.
     #[arg(requires = "second")]
     first: Option<PathBuf>,
-    /// PNG of the second frame, of the same size.
+    /// PNG or JPEG of the second frame, of the same size.
     second: Option<PathBuf>,
     /// Where the pictures go; made if it is not there.
     #[arg(long, default_value = "flow")]
@@ -185,19 +184,7 @@ struct Gray {
 }
 
 fn read_gray(path: &Path) -> Result<Gray> {
-    let broken = |error: png::DecodingError| Error::format(path, "PNG", error);
-    let file = File::open(path).map_err(|error| Error::io(path, error))?;
-    let mut decoder = png::Decoder::new(BufReader::new(file));
-    decoder.set_transformations(png::Transformations::normalize_to_color8());
-    let mut reader = decoder.read_info().map_err(broken)?;
-    let bytes = reader.output_buffer_size().ok_or_else(|| Error::format(path, "size", "the image is too large"))?;
-    let mut pixels = vec![0; bytes];
-    let info = reader.next_frame(&mut pixels).map_err(broken)?;
-    let channels = info.color_type.samples();
-    let gray = |pixel: &[u8]| match *pixel {
-        [r, g, b, ..] => (0.299 * f32::from(r) + 0.587 * f32::from(g) + 0.114 * f32::from(b)) / 255.0,
-        _ => f32::from(pixel[0]) / 255.0,
-    };
-    let levels = pixels[..info.buffer_size()].chunks_exact(channels).map(gray).collect();
-    Ok(Gray { size: [info.height as usize, info.width as usize], levels })
+    let image = Image::read(path)?;
+    let levels = image.luma().into_iter().map(|level| f32::from(level) / 255.0).collect();
+    Ok(Gray { size: [image.height(), image.width()], levels })
 }

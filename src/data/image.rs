@@ -49,7 +49,8 @@ impl Image {
         let decoded = match bytes.as_slice() {
             [0xff, 0xd8, ..] => jpeg(&bytes),
             [0x89, b'P', b'N', b'G', ..] => png(&bytes),
-            _ => Err("is neither PNG nor JPEG".to_string()),
+            [] => Err("is an empty file, where a PNG or JPEG picture was expected".to_string()),
+            _ => Err("is neither PNG nor JPEG, by its first bytes: convert it to one of the two".to_string()),
         };
         let (width, height, pixels) = decoded.map_err(|message| Error::format(path, "picture", message))?;
         Image::rgb(width, height, pixels).map_err(|error| Error::format(path, "picture", error))
@@ -140,13 +141,22 @@ fn jpeg(bytes: &[u8]) -> Decoded {
         .set_max_height(LONGEST_SIDE)
         .jpeg_set_out_colorspace(ColorSpace::RGB);
     let mut decoder = JpegDecoder::new_with_options(ZCursor::new(bytes), options);
-    let pixels = decoder.decode().map_err(|error| format!("is a damaged JPEG: {error:?}"))?;
+    let pixels = decoder
+        .decode()
+        .map_err(|error| format!("is a damaged or unfinished JPEG ({error:?}): copy or export it again"))?;
     let info = decoder.info().ok_or("is a JPEG without a header")?;
     Ok((usize::from(info.width), usize::from(info.height), pixels))
 }
 
+/// What a decoder said, without the point that ends it.
+fn said(error: &dyn std::fmt::Display) -> String {
+    error.to_string().trim_end_matches('.').to_string()
+}
+
 fn png(bytes: &[u8]) -> Decoded {
-    let damaged = |error: png::DecodingError| format!("is a damaged PNG: {error}");
+    let damaged = |error: png::DecodingError| {
+        format!("is a damaged or unfinished PNG ({}): copy or export it again", said(&error))
+    };
     let mut decoder = png::Decoder::new(Cursor::new(bytes));
     decoder.set_transformations(png::Transformations::normalize_to_color8());
     let mut reader = decoder.read_info().map_err(damaged)?;

@@ -87,7 +87,9 @@ fn damaged_pictures_are_errors_that_name_the_file() {
         }
     }
     write(&path, b"\x89PNG\r\n\x1a\n\0\0\0");
-    assert!(message(Image::read(&path)).contains("damaged PNG"));
+    assert!(message(Image::read(&path)).contains("damaged or unfinished PNG"));
+    write(&path, b"");
+    assert!(message(Image::read(&path)).contains("empty file"));
     write(&path, b"<html>");
     assert!(message(Image::read(&path)).contains("neither PNG nor JPEG"));
     assert!(message(Image::read(&dir.path().join("none.jpg"))).contains("none.jpg"));
@@ -166,7 +168,7 @@ fn hostile_data_sets_are_refused_with_the_place() {
     });
     assert!(said.contains("a.1: there is no JPEG or PNG"), "{said}");
     let said = harmed(|dir| write(&dir.join("image_data/training_data/a.1/frame_5.jpg"), &gray(9)[..90]));
-    assert!(said.contains("frame_5.jpg") && said.contains("damaged JPEG"), "{said}");
+    assert!(said.contains("frame_5.jpg") && said.contains("damaged or unfinished JPEG"), "{said}");
     let dir = folder();
     chalearn(dir.path());
     let vast = VideoShape { faces: 1024, face_size: 1024, frames: 1024, frame_size: 1024 };

@@ -120,28 +120,43 @@ impl PersonalityNetwork {
     /// `faces [batch, faces, 3, face_size, face_size]`, normalised as ImageNet, and `flow [batch, 2, frames - 1, frame_size, frame_size]`
     /// in pixels.
     pub fn forward<'g>(&self, cx: Context<'g>, faces: Var<'g>, flow: Var<'g>) -> PersonalityOutput<'g> {
-        let (batch, count) = (faces.shape().axis(0), faces.shape().axis(1));
-        let (width, motion_width) = (self.config.head.static_dim, self.config.head.dynamic_dim);
+        self.classify(cx, self.maps(cx, faces, flow))
+    }
+
+    /// The last maps of both extractors, as Grad-CAM looks at them: the faces' `[batch * faces, static_dim, height, width]` and the
+    /// motion's `[batch, dynamic_dim, steps, height, width]`. Inputs as for [`PersonalityNetwork::forward`].
+    pub fn maps<'g>(&self, cx: Context<'g>, faces: Var<'g>, flow: Var<'g>) -> [Var<'g>; 2] {
         let face = {
             let _scope = cx.graph.scope("resnet");
-            let size = self.config.face_size;
-            let map = self.resnet.map(cx, faces.reshape([batch * count, 3, size, size]));
+            let (pictures, size) = (faces.shape().axis(0) * faces.shape().axis(1), self.config.face_size);
+            self.resnet.map(cx, faces.reshape([pictures, 3, size, size]))
+        };
+        let _scope = cx.graph.scope("i3d");
+        [face, self.i3d.map(cx, flow)]
+    }
+
+    /// From both maps to the traits.
+    pub fn classify<'g>(&self, cx: Context<'g>, [face, motion]: [Var<'g>; 2]) -> PersonalityOutput<'g> {
+        let (batch, width, motion_width) =
+            (motion.shape().axis(0), self.config.head.static_dim, self.config.head.dynamic_dim);
+        let count = face.shape().axis(0) / batch;
+        let face = {
+            let _scope = cx.graph.scope("resnet");
             if self.config.tokens {
-                let places = map.shape().axis(2) * map.shape().axis(3);
-                let tokens = map.reshape([batch, count, width, places]).permute(&[0, 1, 3, 2]);
+                let places = face.shape().axis(2) * face.shape().axis(3);
+                let tokens = face.reshape([batch, count, width, places]).permute(&[0, 1, 3, 2]);
                 tokens.reshape([batch, count * places, width])
             } else {
-                self.resnet.features(map).reshape([batch, count, width]).mean_axes(&[1])
+                self.resnet.features(face).reshape([batch, count, width]).mean_axes(&[1])
             }
         };
         let motion = {
             let _scope = cx.graph.scope("i3d");
-            let map = self.i3d.map(cx, flow);
             if self.config.tokens {
-                let steps = map.shape().axes()[2..].iter().product();
-                map.reshape([batch, motion_width, steps]).permute(&[0, 2, 1])
+                let steps = motion.shape().axes()[2..].iter().product();
+                motion.reshape([batch, motion_width, steps]).permute(&[0, 2, 1])
             } else {
-                self.i3d.features(cx, map)
+                self.i3d.features(cx, motion)
             }
         };
         let _scope = cx.graph.scope("head");

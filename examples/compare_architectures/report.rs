@@ -196,7 +196,6 @@ pub fn pictures(rows: &[Row], batch: usize, out: &Path) -> Result<Vec<PathBuf>> 
             value_label: format!("{unit}, logarithmic"),
             scale: Scale::Log,
             horizontal: true,
-            decimals: 2,
             ..Default::default()
         };
         bars(&path, &names, &series, &options)?;

@@ -112,6 +112,7 @@ pub fn grad_cams(net: &FaceNet, target: usize, out: &Path) -> Result<Picture> {
         columns: faces.len(),
         tile: 110.0,
         colors: Some((0.0, 1.0, "importance".to_string())),
+        ..Default::default()
     };
     tiles(&path, &[above, middle, below].concat(), &options)?;
     Ok((path, format!("which places speak for '{}': face, map, overlay", net.outputs[target])))

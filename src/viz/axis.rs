@@ -209,7 +209,7 @@ fn log_label(value: f64) -> String {
     let exponent = value.log10().round();
     let decade = (value / 10f64.powf(exponent) - 1.0).abs() < 1e-6;
     match decade {
-        true if !(-3.0..5.0).contains(&exponent) => text::power_of_ten(exponent as i32),
+        true if !(-3.0..6.0).contains(&exponent) => text::power_of_ten(exponent as i32),
         _ => text::significant(value, 1),
     }
 }

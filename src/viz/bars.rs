@@ -44,7 +44,7 @@ pub struct BarsOptions {
     pub horizontal: bool,
     /// A dashed line across all bars, stated in the legend.
     pub reference: Option<Reference>,
-    /// Places after the point of the values that are written on the bars.
+    /// Places after the point of the values that are written on the bars; on a logarithmic axis three digits count instead.
     pub decimals: usize,
     /// Pixels.
     pub width: f64,
@@ -63,6 +63,15 @@ impl Default for BarsOptions {
             decimals: 3,
             width: 560.0,
             height: 360.0,
+        }
+    }
+}
+
+impl BarsOptions {
+    fn written(&self, value: f64) -> String {
+        match self.scale {
+            Scale::Linear => text::number(value, self.decimals),
+            Scale::Log => text::significant(value, 3),
         }
     }
 }
@@ -150,8 +159,7 @@ impl<'a> Chart<'a> {
         let area = Rect { left, top, right, bottom };
         check_room(area)?;
 
-        let written =
-            |one: &BarSeries| one.values.iter().map(|&v| text::number(v, options.decimals)).collect::<Vec<_>>();
+        let written = |one: &BarSeries| one.values.iter().map(|&v| options.written(v)).collect::<Vec<_>>();
         let labels: Vec<String> = series.iter().flat_map(written).collect();
         let widest = text::widest(labels.iter().map(String::as_str), NOTE_SIZE);
         let pitch = area.width() / categories.len() as f64 * 0.82 / series.len() as f64;
@@ -258,7 +266,7 @@ impl<'a> Chart<'a> {
             tip = if downward { low } else { high };
         }
         if self.options.horizontal || pitch >= NOTE_SIZE {
-            let written = text::number(value, self.options.decimals);
+            let written = self.options.written(value);
             let at = self.point(middle, tip + self.away(downward) * 4.0);
             canvas.text(&written, at, self.value_font(downward));
         }
@@ -320,7 +328,7 @@ fn legend(series: &[BarSeries], options: &BarsOptions) -> Vec<Entry> {
         }
     }
     if let Some(reference) = &options.reference {
-        let label = format!("{} ({})", reference.name, text::number(reference.value, options.decimals));
+        let label = format!("{} ({})", reference.name, options.written(reference.value));
         entries.push(Entry { label, color: INK, mark: Mark::Dashed });
     }
     entries

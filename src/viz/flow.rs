@@ -6,10 +6,10 @@ use super::canvas::{Canvas, Font, Rect, Stroke, picture};
 use super::colorbar::ColorBar;
 use super::image::Image;
 use super::legend::Header;
-use super::style::{ABSENT, BORDER, INK, NOTE_SIZE, QUIET, WHITE, mix};
+use super::style::{BORDER, INK, NOTE_SIZE};
 use super::text;
+use super::wheel::{self, vectors};
 use crate::{Error, Result};
-use plotters::style::RGBColor;
 
 /// Two frames and the flow between them: a row of the picture.
 #[derive(Debug, Clone, Copy)]
@@ -49,9 +49,6 @@ const GAP: f64 = 8.0;
 const CAPTION: f64 = NOTE_SIZE + 5.0;
 const HEADING: f64 = NOTE_SIZE + 7.0;
 const NAME: f64 = NOTE_SIZE + 8.0;
-/// Diameter of the wheel, and of all that belongs to it.
-const WHEEL: f64 = 92.0;
-const LEGEND: (f64, f64) = (WHEEL + 66.0, WHEEL + 52.0);
 /// Full colour over the length that 99 of 100 vectors stay below: a constant motion's errors must not look like outliers, which are dark.
 const HEADROOM: f64 = 1.15;
 /// Arrows along the longer side of an image.
@@ -82,13 +79,13 @@ pub fn flow(path: impl AsRef<Path>, rows: &[FlowRow<'_>], options: &FlowPictureO
     let named = rows.iter().any(|row| !row.name.is_empty());
     let left = BORDER + if named { NAME } else { 0.0 };
     let right = left + columns as f64 * (options.tile + GAP) - GAP;
-    let width = right + GAP * 2.0 + LEGEND.0.max(bar.as_ref().map_or(0.0, ColorBar::room)) + BORDER;
+    let width = right + GAP * 2.0 + wheel::SIZE.0.max(bar.as_ref().map_or(0.0, ColorBar::room)) + BORDER;
     let header = Header::new(&options.title, Vec::new(), width - 2.0 * BORDER);
     let top = header.height() + HEADING;
     let heights: Vec<f64> = drawn.iter().map(|row| row.height(options.tile)).collect();
     let bottom = top + heights.iter().map(|height| height + CAPTION + GAP).sum::<f64>() - GAP;
-    let beside = Rect { left, right, top: top + LEGEND.1, bottom: (bottom - CAPTION).max(top + LEGEND.1) };
-    let legends = if bar.is_some() { ColorBar::bottom(beside) } else { top + LEGEND.1 };
+    let beside = Rect { left, right, top: top + wheel::SIZE.1, bottom: (bottom - CAPTION).max(top + wheel::SIZE.1) };
+    let legends = if bar.is_some() { ColorBar::bottom(beside) } else { top + wheel::SIZE.1 };
     picture(path.as_ref(), width, bottom.max(legends) + BORDER, |canvas| {
         header.draw(canvas, BORDER);
         for (index, heading) in headings[..columns].iter().enumerate() {
@@ -108,11 +105,7 @@ pub fn flow(path: impl AsRef<Path>, rows: &[FlowRow<'_>], options: &FlowPictureO
             );
             above += height + CAPTION + GAP;
         }
-        draw_wheel(
-            canvas,
-            (right + GAP * 2.0 + LEGEND.0 / 2.0, top + LEGEND.1 / 2.0 - 8.0),
-            &first.wheel_note(drawn.len()),
-        );
+        wheel::draw(canvas, (right + GAP * 2.0, top), &first.wheel_note(drawn.len()));
         if let Some(bar) = &bar {
             bar.draw(canvas, beside);
         }
@@ -188,17 +181,7 @@ impl<'a> Drawn<'a> {
     }
 
     fn colored(&self, flow: &[f32]) -> Result<Image> {
-        let color = |vector: Option<[f64; 2]>| vector.map_or(ABSENT, |vector| self.color(vector));
-        let pixels = vectors(flow).flat_map(|vector| {
-            let RGBColor(r, g, b) = color(vector);
-            [r, g, b]
-        });
-        Image::new(self.of.size[1], self.of.size[0], pixels.collect())
-    }
-
-    fn color(&self, [x, y]: [f64; 2]) -> RGBColor {
-        let scale = 1.0 / self.largest.max(1e-3);
-        wheel([x * scale, y * scale])
+        Image::flow(flow, self.of.size, self.largest)
     }
 
     fn draw_arrows(&self, canvas: &mut Canvas<'_>, place: Rect, flow: &[f32]) {
@@ -238,36 +221,6 @@ fn draw_arrow(canvas: &mut Canvas<'_>, middle: (f64, f64), [dx, dy]: [f64; 2]) {
     canvas.polygon(&corners, INK);
 }
 
-fn draw_wheel(canvas: &mut Canvas<'_>, (x, y): (f64, f64), note: &str) {
-    let size = 4 * WHEEL as usize;
-    let half = size as f64 / 2.0;
-    let pixel = |index: usize| {
-        let vector = [index % size, index / size].map(|at| (at as f64 + 0.5 - half) / half);
-        let RGBColor(r, g, b) = if vector[0].hypot(vector[1]) <= 1.0 { wheel(vector) } else { WHITE };
-        [r, g, b]
-    };
-    let radius = WHEEL / 2.0;
-    let place = Rect { left: x - radius, top: y - radius, right: x + radius, bottom: y + radius };
-    if let Ok(image) = Image::new(size, size, (0..size * size).flat_map(pixel).collect()) {
-        canvas.image(place, &image);
-    }
-    canvas.ring((x, y), radius, Stroke::new(QUIET, 0.6));
-    canvas.line((place.left, y), (place.right, y), Stroke::new(INK, 0.4));
-    canvas.line((x, place.top), (x, place.bottom), Stroke::new(INK, 0.4));
-    canvas.text("right", (place.right + 4.0, y), Font::NOTE);
-    canvas.text("left", (place.left - 4.0, y), Font::NOTE.right());
-    canvas.text("up", (x, place.top - NOTE_SIZE * 0.7), Font::NOTE.centered());
-    canvas.text("down", (x, place.bottom + 3.0), Font::NOTE.centered().below());
-    canvas.text(note, (x, place.bottom + 3.0 + NOTE_SIZE * 1.3), Font::NOTE.centered().below());
-}
-
-/// The vectors of `[2, pixels]`; `None` where one is not finite.
-fn vectors(flow: &[f32]) -> impl Iterator<Item = Option<[f64; 2]>> {
-    let (x, y) = flow.split_at(flow.len() / 2);
-    let vector = |(x, y): (&f32, &f32)| (x.is_finite() && y.is_finite()).then(|| [f64::from(*x), f64::from(*y)]);
-    x.iter().zip(y).map(vector)
-}
-
 /// What `share` of the values stay below; 0 where there are none.
 fn quantile(mut values: Vec<f64>, share: f64) -> f64 {
     values.sort_by(f64::total_cmp);
@@ -275,56 +228,9 @@ fn quantile(mut values: Vec<f64>, share: f64) -> f64 {
     values.get((share * last as f64).ceil() as usize).copied().unwrap_or(0.0)
 }
 
-/// Steps from each of red, yellow, green, cyan, blue, magenta to the next.
-const STEPS: [usize; 6] = [15, 6, 4, 11, 13, 6];
-const PRIMARIES: [RGBColor; 6] = [
-    RGBColor(255, 0, 0),
-    RGBColor(255, 255, 0),
-    RGBColor(0, 255, 0),
-    RGBColor(0, 255, 255),
-    RGBColor(0, 0, 255),
-    RGBColor(255, 0, 255),
-];
-
-/// The colour of a motion whose largest has length 1: S. Baker et al., "A Database and Evaluation Methodology for Optical Flow" (2011),
-/// with hues spread by how well people tell them apart. Longer ones are darker.
-fn wheel([x, y]: [f64; 2]) -> RGBColor {
-    let total = STEPS.iter().sum::<usize>() as f64;
-    let turn = ((-y).atan2(-x) / std::f64::consts::PI + 1.0) / 2.0;
-    let mut step = turn * (total - 1.0);
-    let mut sector = 0;
-    while sector + 1 < STEPS.len() && step >= STEPS[sector] as f64 {
-        step -= STEPS[sector] as f64;
-        sector += 1;
-    }
-    let hue = mix(PRIMARIES[sector], PRIMARIES[(sector + 1) % 6], (step / STEPS[sector] as f64).min(1.0));
-    let length = x.hypot(y);
-    if length <= 1.0 { mix(WHITE, hue, length) } else { mix(hue, RGBColor(0, 0, 0), 0.25) }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn directions_have_the_hues_of_the_benchmark() {
-        assert_eq!(wheel([0.0, 0.0]), WHITE);
-        // right is red, down yellow to green, left cyan, up blue to violet
-        assert_eq!(wheel([1.0, 0.0]), RGBColor(255, 0, 0));
-        let RGBColor(r, g, b) = wheel([0.0, 1.0]);
-        assert!(g > 200 && r > 150 && b == 0, "{r} {g} {b}");
-        let RGBColor(r, g, b) = wheel([-1.0, 1e-9]);
-        assert!(r == 0 && g > 150 && b > 200, "{r} {g} {b}");
-        let RGBColor(r, g, b) = wheel([0.0, -1.0]);
-        assert!(b > 200 && g < 60 && r < 200, "{r} {g} {b}");
-        assert_eq!(wheel([2.0, 0.0]), RGBColor(191, 0, 0));
-    }
-
-    #[test]
-    fn half_a_motion_is_half_as_saturated() {
-        let RGBColor(r, g, b) = wheel([0.5, 0.0]);
-        assert_eq!((r, g, b), (255, 128, 128));
-    }
 
     #[test]
     fn outliers_do_not_set_the_scale() {

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use plotters::style::RGBColor;
 
-use super::style::{mix, viridis};
+use super::style::{mix, series_color, viridis};
 use crate::{Error, Result};
 
 /// The longest side of an image in pixels; what is larger is a mistake.
@@ -78,8 +78,12 @@ impl Image {
     pub fn enlarged(&self, factor: usize) -> Self {
         let factor = factor.max(1);
         let (width, height) = (self.width * factor, self.height * factor);
-        let at = |index: usize| 3 * ((index / width / factor) * self.width + index % width / factor);
-        let pixels = (0..width * height).flat_map(|index| self.pixels[at(index)..at(index) + 3].to_vec()).collect();
+        let mut pixels = Vec::with_capacity(3 * width * height);
+        for row in self.pixels.chunks(3 * self.width) {
+            let wide: Vec<u8> =
+                row.chunks(3).flat_map(|pixel| std::iter::repeat_n(pixel, factor)).flatten().copied().collect();
+            (0..factor).for_each(|_| pixels.extend_from_slice(&wide));
+        }
         Image { width, height, pixels }
     }
 
@@ -93,11 +97,27 @@ impl Image {
         let cover = |(pixel, heat): (&[u8], &f32)| {
             let level = if heat.is_finite() { f64::from(*heat).clamp(0.0, 1.0) } else { 0.0 };
             let below = RGBColor(pixel[0], pixel[1], pixel[2]);
-            let RGBColor(r, g, b) = mix(below, viridis(level), strength.clamp(0.0, 1.0) * level.sqrt());
+            let RGBColor(r, g, b) = mix(below, viridis(level), strength.clamp(0.0, 1.0) * level);
             [r, g, b]
         };
         let pixels = self.pixels.chunks_exact(3).zip(heat).flat_map(cover).collect();
         Ok(Image { pixels, ..*self })
+    }
+
+    /// This image with an orange frame, a sixty-fourth of its height wide, inside the rectangle from row and column `from` up to `to`.
+    pub fn outlined(&self, from: [usize; 2], to: [usize; 2]) -> Self {
+        let wide = (self.height / 64).max(1);
+        let RGBColor(r, g, b) = series_color(1);
+        let mut image = self.clone();
+        let inside = |at: usize, axis: usize| (from[axis]..to[axis]).contains(&at);
+        let near = |at: usize, axis: usize| at < from[axis] + wide || at + wide >= to[axis];
+        for (index, pixel) in image.pixels.chunks_exact_mut(3).enumerate() {
+            let (row, column) = (index / self.width, index % self.width);
+            if inside(row, 0) && inside(column, 1) && (near(row, 0) || near(column, 1)) {
+                pixel.copy_from_slice(&[r, g, b]);
+            }
+        }
+        image
     }
 
     /// Images of one height side by side, `gap` white pixels between them.
@@ -188,6 +208,13 @@ mod tests {
         assert_eq!((both.width(), both.height()), (9, 2));
         assert_eq!(both.pixels()[3 * 4], 255, "the gap is white");
         assert!(Image::beside(&[image.clone(), image.enlarged(2)], 1).is_err() && Image::beside(&[], 1).is_err());
+    }
+
+    #[test]
+    fn an_outline_lies_inside_its_rectangle() {
+        let image = Image::gray(&[0.0; 30], [5, 6], (0.0, 1.0)).unwrap().outlined([1, 2], [4, 9]);
+        let drawn: Vec<usize> = (0..30).filter(|i| image.pixels()[3 * i] > 0).collect();
+        assert_eq!(drawn, [8, 9, 10, 11, 14, 20, 21, 22, 23], "a right edge outside the image is not drawn");
     }
 
     #[test]

@@ -37,6 +37,7 @@ mod style;
 mod surface;
 mod text;
 mod tiles;
+mod wheel;
 
 pub use animation::animation;
 pub use attention::{AttentionMap, AttentionOptions, Strip, attention};

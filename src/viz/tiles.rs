@@ -2,12 +2,12 @@
 
 use std::path::Path;
 
-use super::canvas::{Font, Rect, picture};
+use super::canvas::{Canvas, Font, Rect, picture};
 use super::colorbar::ColorBar;
 use super::image::{Image, range_of};
 use super::legend::Header;
-use super::style::{BORDER, NOTE_SIZE, TITLE_SIZE};
-use super::text;
+use super::style::{BORDER, INK, NOTE_SIZE, TICK_SIZE, TITLE_SIZE};
+use super::{text, wheel};
 use crate::{Error, Result};
 
 /// An image with what is written below it.
@@ -35,16 +35,33 @@ pub struct TilesOptions {
     pub tile: f64,
     /// What viridis' two ends stand for and what is coloured; drawn as a bar beside the tiles.
     pub colors: Option<(f64, f64, String)>,
+    /// Above the columns, one each; empty: none.
+    pub headings: Vec<String>,
+    /// Beside the rows, one each; empty: none.
+    pub rows: Vec<String>,
+    /// The motion, in pixels, that has full colour in tiles made by [`Image::flow`]; its wheel is drawn beside the tiles.
+    pub motion: Option<f64>,
 }
 
 impl Default for TilesOptions {
     fn default() -> Self {
-        TilesOptions { title: String::new(), columns: 8, tile: 84.0, colors: None }
+        TilesOptions {
+            title: String::new(),
+            columns: 8,
+            tile: 84.0,
+            colors: None,
+            headings: Vec::new(),
+            rows: Vec::new(),
+            motion: None,
+        }
     }
 }
 
 const GAP: f64 = 8.0;
 const CAPTION: f64 = NOTE_SIZE + 5.0;
+/// Room for a line of a row's name.
+const ROW_NAME: f64 = 120.0;
+const WHEEL_GAP: f64 = 16.0;
 
 /// Draws `tiles` row by row and writes the SVG file `path`. Small images show their pixels as squares.
 ///
@@ -69,31 +86,81 @@ pub fn tiles(path: impl AsRef<Path>, tiles: &[Tile], options: &TilesOptions) -> 
     {
         return wrong(format!("no colours lie between {low} and {high}"));
     }
-    let (columns, size) = (options.columns.min(tiles.len()), (options.tile, options.tile * ratio(&first.image)));
-    let rows = tiles.len().div_ceil(columns);
-    let caption = if tiles.iter().any(|tile| !tile.caption.is_empty()) { CAPTION } else { 0.0 };
-    let body = (columns as f64 * (size.0 + GAP) - GAP, rows as f64 * (size.1 + caption + GAP) - GAP);
+    if options.motion.is_some_and(|motion| !super::drawable(motion) || motion <= 0.0) {
+        return wrong("the motion of full colour must be a positive number".to_string());
+    }
+    let columns = options.columns.min(tiles.len());
+    let grid = Grid::new(tiles, columns, (options.tile, options.tile * ratio(&first.image)), options);
     let bar = options.colors.as_ref().map(|(low, high, label)| ColorBar::new(*low, *high, label));
-    let right = BORDER + body.0 + bar.as_ref().map_or(0.0, ColorBar::room) + BORDER;
+    let wheel_room = if options.motion.is_some() { WHEEL_GAP + wheel::SIZE.0 } else { 0.0 };
+    let right = grid.left + grid.body.0 + bar.as_ref().map_or(0.0, ColorBar::room).max(wheel_room) + BORDER;
     // the title may be wider than a few small tiles
     let width = right.max(text::width(&options.title, TITLE_SIZE * 1.05).min(640.0) + 2.0 * BORDER);
     let header = Header::new(&options.title, Vec::new(), width - 2.0 * BORDER);
-    let area = Rect { left: BORDER, top: header.height(), right: BORDER + body.0, bottom: header.height() + body.1 };
-    let bottom = if bar.is_some() { area.bottom.max(ColorBar::bottom(area)) } else { area.bottom };
+    let top = header.height() + grid.heading;
+    let area = Rect { left: grid.left, top, right: grid.left + grid.body.0, bottom: top + grid.body.1 };
+    let below_wheel = top + if options.motion.is_some() { wheel::SIZE.1 + WHEEL_GAP } else { 0.0 };
+    let beside = Rect { top: below_wheel, bottom: area.bottom.max(below_wheel), ..area };
+    let bottom = if bar.is_some() { ColorBar::bottom(beside).max(area.bottom) } else { below_wheel.max(area.bottom) };
     picture(path.as_ref(), width, bottom + BORDER, |canvas| {
         header.draw(canvas, BORDER);
-        for (index, tile) in tiles.iter().enumerate() {
-            let left = area.left + (index % columns) as f64 * (size.0 + GAP);
-            let top = area.top + (index / columns) as f64 * (size.1 + caption + GAP);
-            let place = Rect { left, top, right: left + size.0, bottom: top + size.1 };
-            canvas.image(place, &tile.image);
-            let caption = text::fit(&tile.caption, NOTE_SIZE, size.0);
-            canvas.text(&caption, (place.center().0, place.bottom + 3.0), Font::NOTE.centered().below());
+        grid.draw(canvas, tiles, area, options);
+        if let Some(motion) = options.motion {
+            wheel::draw(canvas, (area.right + WHEEL_GAP, top), &format!("rim: {motion:.1} pixels"));
         }
         if let Some(bar) = &bar {
-            bar.draw(canvas, area);
+            bar.draw(canvas, beside);
         }
     })
+}
+
+/// Where everything stands.
+struct Grid {
+    columns: usize,
+    tile: (f64, f64),
+    /// Below each tile.
+    caption: f64,
+    /// Above the tiles.
+    heading: f64,
+    left: f64,
+    body: (f64, f64),
+}
+
+impl Grid {
+    fn new(tiles: &[Tile], columns: usize, tile: (f64, f64), options: &TilesOptions) -> Self {
+        let caption = if tiles.iter().any(|tile| !tile.caption.is_empty()) { CAPTION } else { 0.0 };
+        let heading = if options.headings.is_empty() { 0.0 } else { CAPTION };
+        let names = text::widest(options.rows.iter().map(String::as_str), TICK_SIZE).min(ROW_NAME);
+        let left = BORDER + if options.rows.is_empty() { 0.0 } else { names + GAP };
+        let rows = tiles.len().div_ceil(columns) as f64;
+        let body = (columns as f64 * (tile.0 + GAP) - GAP, rows * (tile.1 + caption + GAP) - GAP);
+        Grid { columns, tile, caption, heading, left, body }
+    }
+
+    fn draw(&self, canvas: &mut Canvas<'_>, tiles: &[Tile], area: Rect, options: &TilesOptions) {
+        let (width, height) = self.tile;
+        for (index, heading) in options.headings.iter().take(self.columns).enumerate() {
+            let middle = area.left + index as f64 * (width + GAP) + width / 2.0;
+            let heading = text::fit(heading, NOTE_SIZE, width);
+            canvas.text(&heading, (middle, area.top - self.heading), Font::NOTE.colored(INK).centered().below());
+        }
+        for (index, tile) in tiles.iter().enumerate() {
+            let left = area.left + (index % self.columns) as f64 * (width + GAP);
+            let top = area.top + (index / self.columns) as f64 * (height + self.caption + GAP);
+            let place = Rect { left, top, right: left + width, bottom: top + height };
+            canvas.image(place, &tile.image);
+            let caption = text::fit(&tile.caption, NOTE_SIZE, width);
+            canvas.text(&caption, (place.center().0, place.bottom + 3.0), Font::NOTE.centered().below());
+            if let Some(name) = options.rows.get(index / self.columns).filter(|_| index % self.columns == 0) {
+                let lines = text::fit_two_lines(name, TICK_SIZE, ROW_NAME);
+                let first = place.center().1 - 0.6 * TICK_SIZE * (lines.len() as f64 - 1.0);
+                for (line, text) in lines.iter().enumerate() {
+                    let at = (area.left - GAP, first + 1.2 * TICK_SIZE * line as f64);
+                    canvas.text(text, at, Font::TICK.right());
+                }
+            }
+        }
+    }
 }
 
 /// How [`feature_maps`] draws.
@@ -135,7 +202,7 @@ pub fn feature_maps(
     let all = range_of(values);
     let tile = |index: &usize| {
         let range = if options.shared_range { all } else { range_of(channel(*index)) };
-        Ok(Tile::new(Image::heat(channel(*index), [height, width], range)?, format!("{index}")))
+        Ok(Tile::new(Image::heat(channel(*index), [height, width], range)?, format!("channel {index}")))
     };
     let drawn = chosen.iter().map(tile).collect::<Result<Vec<_>>>()?;
     let colors = (f64::from(all.0), f64::from(all.1), "activation".to_string());

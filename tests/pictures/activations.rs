@@ -46,6 +46,36 @@ fn heat_over_images_with_captions() {
 }
 
 #[test]
+fn a_grid_of_frames_flow_and_heat_names_its_rows_and_columns() {
+    let path = path("tiles_grid");
+    let size = [12, 12];
+    let heat = bump(size, (4.0, 4.0));
+    let flow: Vec<f32> = (0..288).map(|i| if i < 144 { 0.1 * (i % 12) as f32 } else { -0.8 }).collect();
+    let rows = [
+        Image::gray(&heat, size, (0.0, 1.0)).unwrap(),
+        Image::flow(&flow, size, 1.4).unwrap(),
+        Image::gray(&heat, size, (0.0, 1.0)).unwrap().under_heat(&heat, 0.8).unwrap().outlined([2, 2], [6, 6]),
+    ];
+    let drawn: Vec<Tile> = rows.iter().flat_map(|image| vec![Tile::new(image.clone(), ""); 4]).collect();
+    let options = TilesOptions {
+        title: "A clip".into(),
+        columns: 4,
+        headings: (1..5).map(|frame| format!("frame {frame}")).collect(),
+        rows: ["frame", "flow to the next frame, and more than fits two lines", "Grad-CAM"].map(String::from).to_vec(),
+        colors: Some((0.0, 1.0, "importance".into())),
+        motion: Some(1.4),
+        ..Default::default()
+    };
+    tiles(&path, &drawn, &options).unwrap();
+    let sheet = Sheet::read(&path);
+    sheet.assert_tidy();
+    assert_eq!(sheet.count("image"), 3 * 4 + 1, "the tiles and the wheel");
+    for text in ["frame 4", "Grad-CAM", "rim: 1.4 pixels", "down", "importance"] {
+        assert!(sheet.has(text), "{text}: {:?}", sheet.labels);
+    }
+}
+
+#[test]
 fn a_surface_seen_from_above() {
     let path = path("surface");
     let mut values = bump([24, 32], (8.0, 20.0));
@@ -96,6 +126,7 @@ fn wrong_input_is_refused_with_a_sentence_and_nothing_is_written() {
     says(tiles(&path, &[image(2, 2)], &TilesOptions { columns: 0, ..Default::default() }), "at least 1");
     let colors = Some((1.0, f64::NAN, String::new()));
     says(tiles(&path, &[image(2, 2)], &TilesOptions { colors, ..Default::default() }), "no colours");
+    says(tiles(&path, &[image(2, 2)], &TilesOptions { motion: Some(0.0), ..Default::default() }), "positive");
     says(feature_maps(&path, &[0.0; 7], [2, 2, 2], &FeatureMapsOptions::default()), "do not fit");
     says(surface(&path, &[0.0; 4], [1, 4], &SurfaceOptions::default()), "2 to 256");
     says(surface(&path, &[f32::NAN; 4], [2, 2], &SurfaceOptions::default()), "no value");

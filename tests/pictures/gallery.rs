@@ -224,13 +224,12 @@ fn times_over_decades() {
         title: "Time per step".into(),
         value_label: "time (ms)".into(),
         scale: Scale::Log,
-        decimals: 1,
         ..Default::default()
     };
     bars(&path, &["small", "medium", "default preset", "large, bidirectional"], &series, &options).unwrap();
     let sheet = Sheet::read(&path);
     sheet.assert_tidy();
-    assert!(sheet.has("1450.0") && sheet.has("limbic"), "{:?}", sheet.labels);
+    assert!(sheet.has("1450") && sheet.has("limbic"), "{:?}", sheet.labels);
 }
 
 #[test]

@@ -13,7 +13,6 @@ mod personality;
 
 use clap::Parser;
 use limbic::Result;
-use limbic::data::chalearn::pictures;
 use limbic::data::video::{VideoBatches, VideoClip};
 use limbic::gpu::{Gpu, GpuOptions};
 use limbic::models::personality::{PersonalityNetwork, TRAITS, TraitScorer};
@@ -21,7 +20,7 @@ use limbic::plan::ParameterStore;
 use limbic::train::checkpoint::Checkpoint;
 use limbic::train::metrics::{PersonalityMetrics, personality_table};
 use output::{Format, SplitFlag, write_out};
-use personality::{DataSource, RunConfig, compute_flow, labels, video_shape};
+use personality::{DataSource, RunConfig, compute_flow, labels, read_clip, video_shape};
 use serde_json::{Map, Value, json};
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -107,14 +106,7 @@ fn corpus(options: &Options, config: &RunConfig) -> Result<Clips> {
 
 fn given(options: &Options, config: &RunConfig) -> Result<Clips> {
     let shape = video_shape(&config.model);
-    let read = |path: &PathBuf| {
-        if !path.is_dir() {
-            return VideoClip::from_video(path, &shape);
-        }
-        let pictures = pictures(path)?;
-        VideoClip::from_files(common::shown(path), &pictures, &pictures, &shape)
-    };
-    let clips = options.clips.iter().map(read).collect::<Result<Vec<_>>>()?;
+    let clips = options.clips.iter().map(|path| read_clip(path, &shape)).collect::<Result<Vec<_>>>()?;
     Ok((vec![""; clips.len()], clips))
 }
 

@@ -8,6 +8,7 @@ use limbic::nn::{Context, Norms};
 use limbic::plan::{Batch, ParameterStore};
 use limbic::train::{OptimizerConfig, StepSettings, Trainer};
 use limbic::{Error, Result};
+use std::collections::HashMap;
 use std::path::Path;
 
 /// What the small network says of a face.
@@ -76,6 +77,17 @@ impl FaceNet {
         Self::frozen(gpu, model, NetworkConfig::Resnet { sizes, norms: Norms::Layers }, parameters, values)
     }
 
+    /// The ResNet of `sizes` inside a larger network, whose parameters are called `resnet` and its own names.
+    pub fn inside(gpu: &Gpu, sizes: &ResnetConfig, parameters: &Parameters, values: &[Vec<f32>]) -> Result<Self> {
+        let (model, own) = Resnet::alone(sizes)?;
+        let named: HashMap<&str, &Vec<f32>> =
+            parameters.specs().iter().map(|spec| spec.name.as_str()).zip(values).collect();
+        let value = |name: &str| named.get(format!("resnet.{name}").as_str()).map(|values| values.to_vec());
+        let values = own.specs().iter().map(|spec| value(&spec.name)).collect::<Option<Vec<_>>>();
+        let values = values.ok_or_else(|| Error::Config("the network has no ResNet of these sizes".to_string()))?;
+        Self::frozen(gpu, model, NetworkConfig::Resnet { sizes: sizes.clone(), norms: Norms::Layers }, own, values)
+    }
+
     fn frozen(
         gpu: &Gpu,
         model: Resnet,
@@ -103,6 +115,11 @@ pub fn image(levels: &[u8]) -> Vec<f32> {
 
 fn readings(e: &Expression) -> [f32; 3] {
     [e.smile as f32, e.mouth as f32, e.eyes as f32]
+}
+
+/// Faces of anyone, with any expression.
+pub fn crowd(count: usize, dice: &mut Dice) -> Vec<Vec<u8>> {
+    (0..count).map(|_| render(&Look::from_seed(dice.next()), &dice.expression())).collect()
 }
 
 /// SplitMix64.

@@ -10,7 +10,7 @@ use limbic::models::personality::{FlowExtractor, PersonalityNetworkConfig};
 use limbic::ops::optical_flow::FlowOptions;
 use limbic::train::checkpoint::Checkpoint;
 use serde::{Deserialize, Serialize};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// A checkpoint's `config.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -90,6 +90,17 @@ pub fn compute_flow(gpu: &Gpu, shape: &VideoShape, clips: &mut [VideoClip]) -> R
         }
     }
     Ok(())
+}
+
+/// The clip at `path`: a folder of JPEG or PNG frames, or a video file.
+// personality_train reads corpora only
+#[allow(dead_code)]
+pub fn read_clip(path: &Path, shape: &VideoShape) -> Result<VideoClip> {
+    if !path.is_dir() {
+        return VideoClip::from_video(path, shape);
+    }
+    let pictures = chalearn::pictures(path)?;
+    VideoClip::from_files(common::shown(path), &pictures, &pictures, shape)
 }
 
 /// The labels of `clips`.

@@ -1,10 +1,12 @@
 //! One function per picture; each returns the file and what it shows.
 
-use crate::faces::{Dice, FaceNet, image};
+use crate::clip::to_largest;
+use crate::faces::{Dice, FaceNet, crowd, image};
 use limbic::data::builtin::{Expression, FRAME_RATE, FRAME_SIZE, Look, render};
 use limbic::graph::Graph;
 use limbic::nn::Context;
 use limbic::plan::{Mode, Plan};
+use limbic::train::metrics::Distribution;
 use limbic::viz::*;
 use limbic::{Error, Result};
 use std::path::{Path, PathBuf};
@@ -13,7 +15,8 @@ const SIDE: [usize; 2] = [FRAME_SIZE; 2];
 /// Frames of the clip that is followed.
 const FRAMES: usize = 24;
 
-type Picture = (PathBuf, String);
+/// A file and what it shows.
+pub type Picture = (PathBuf, String);
 
 fn face(smile: f64, mouth: f64, eyes: f64) -> Vec<u8> {
     let expression = Expression { smile, mouth, eyes, ..Expression::default() };
@@ -86,23 +89,18 @@ fn cams(net: &FaceNet, seen: &Seen, target: usize) -> Result<Vec<Vec<f32>>> {
     each.map(|(map, gradient)| resize_bilinear(&grad_cam(map, gradient, seen.size)?, [height, width], SIDE)).collect()
 }
 
-/// All by the largest value of any, so that they can be compared.
-fn scaled(cams: Vec<Vec<f32>>) -> Vec<Vec<f32>> {
-    let most = cams.iter().flatten().fold(f32::MIN_POSITIVE, |most, value| most.max(*value));
-    cams.into_iter().map(|cam| cam.into_iter().map(|value| value / most).collect()).collect()
-}
-
 pub fn grad_cams(net: &FaceNet, target: usize, out: &Path) -> Result<Picture> {
     let faces = [(0.9, 0.0, 1.0), (0.4, 0.6, 1.0), (0.0, 0.0, 1.0), (-0.9, 0.0, 1.0), (0.0, 1.0, 1.4)]
         .map(|(s, m, e)| face(s, m, e));
     let seen = see(net, &faces, None)?;
-    let cams = scaled(cams(net, &seen, target)?);
+    let cams = to_largest(cams(net, &seen, target)?);
     let outputs = net.outputs.len();
-    let (mut above, mut middle, mut below) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut above, mut middle, mut below, mut scores) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for (index, (levels, cam)) in faces.iter().zip(&cams).enumerate() {
         let face = gray(levels)?;
         let score = seen.outputs[index * outputs + target];
-        above.push(Tile::new(face.clone(), format!("{} {score:.2}", net.outputs[target])));
+        scores.push(format!("{} {score:.2}", net.outputs[target]));
+        above.push(Tile::new(face.clone(), ""));
         middle.push(Tile::new(Image::heat(cam, SIDE, (0.0, 1.0))?, ""));
         below.push(Tile::new(face.under_heat(cam, 0.75)?, ""));
     }
@@ -111,7 +109,9 @@ pub fn grad_cams(net: &FaceNet, target: usize, out: &Path) -> Result<Picture> {
         title: format!("Grad-CAM of '{}'", net.outputs[target]),
         columns: faces.len(),
         tile: 110.0,
-        colors: Some((0.0, 1.0, "importance".to_string())),
+        colors: Some((0.0, 1.0, "importance (1: most of all)".to_string())),
+        headings: scores,
+        rows: ["face", "Grad-CAM", "overlay"].map(String::from).to_vec(),
         ..Default::default()
     };
     tiles(&path, &[above, middle, below].concat(), &options)?;
@@ -151,31 +151,131 @@ pub fn landscape(net: &FaceNet, out: &Path) -> Result<Picture> {
     Ok((path, format!("channel {channel}, the strongest, as a surface over the face")))
 }
 
-/// The images that some channels of the last map answer to most.
-pub fn filters(net: &FaceNet, out: &Path) -> Result<Picture> {
-    let channels = net.model.config().features();
-    let count = channels.min(16);
-    let chosen: Vec<usize> = (0..count).map(|index| index * channels / count).collect();
-    let mut dice = Dice(3);
-    let start = (0..count * 3 * SIDE[0] * SIDE[1]).map(|_| dice.uniform(-0.1, 0.1) as f32).collect();
-    let shape = [count, 3, SIDE[0], SIDE[1]];
-    let images = maximise(&net.store, shape, start, &MaximiseOptions::default(), |cx, image| {
-        let features = net.model.features(net.model.map(cx, image));
+/// Channels whose filters are drawn, and how many of them stand in a row.
+const FILTERS: usize = 16;
+const IN_A_ROW: usize = 8;
+
+/// The images that some channels of the last map answer to most, above the faces that they answer to most.
+pub fn filters(net: &FaceNet, options: &MaximiseOptions, out: &Path) -> Result<Picture> {
+    let faces = crowd(48, &mut Dice(3));
+    let answers = Answers::of(&see(net, &faces, None)?);
+    let chosen = answers.spread(FILTERS);
+    // the drawn faces are gray: so is what is looked for
+    let shape = [chosen.len().max(1), 1, SIDE[0], SIDE[1]];
+    let images = maximise(&net.store, shape, options, |cx, image| {
+        let features = net.model.features(net.model.map(cx, cx.graph.concat(&[image; 3], 1)));
         let of = |(row, channel): (usize, &usize)| features.slice(0, row, row + 1).slice(1, *channel, channel + 1);
         let all: Vec<_> = chosen.iter().enumerate().map(of).collect();
         cx.graph.concat(&all, 0).sum()
     })?;
-    let tile = |(channel, image): (&usize, &[f32])| {
-        // the three channels are one gray level each in the faces: their mean is what was found
-        let plane = SIDE[0] * SIDE[1];
-        let mean: Vec<f32> = (0..plane).map(|i| (image[i] + image[plane + i] + image[2 * plane + i]) / 3.0).collect();
-        Ok(Tile::new(Image::gray(&to_unit(&mean), SIDE, (0.0, 1.0))?, format!("{channel}")))
-    };
-    let drawn = chosen.iter().zip(images.chunks(3 * SIDE[0] * SIDE[1])).map(tile).collect::<Result<Vec<_>>>()?;
+    let mut drawn = Vec::new();
+    let mut found = Vec::new();
+    for (channel, image) in chosen.iter().zip(images) {
+        let Some(image) = image else { continue };
+        found.push((
+            Tile::new(Image::gray(&stretched(&image), SIDE, (0.0, 1.0))?, ""),
+            Tile::new(gray(&faces[answers.face[*channel]])?, format!("channel {channel}")),
+        ));
+    }
+    for row in found.chunks(IN_A_ROW) {
+        let blank = || Ok::<_, Error>(Tile::new(Image::gray(&[1.0; SIDE[0] * SIDE[1]], SIDE, (0.0, 1.0))?, ""));
+        let fill = |count: usize| (0..count).map(|_| blank()).collect::<Result<Vec<_>>>();
+        let missing = IN_A_ROW.min(found.len()) - row.len();
+        drawn.extend(row.iter().map(|pair| pair.0.clone()).chain(fill(missing)?));
+        drawn.extend(row.iter().map(|pair| pair.1.clone()).chain(fill(missing)?));
+    }
     let path = out.join("filters.svg");
-    let title = "What channels of the last layer look for".to_string();
-    tiles(&path, &drawn, &TilesOptions { title, ..Default::default() })?;
-    Ok((path, format!("activation maximisation of {count} channels")))
+    let options = TilesOptions {
+        title: "What channels of the last layer look for".to_string(),
+        columns: IN_A_ROW.min(found.len()),
+        rows: ["best image found", "best face"]
+            .repeat(found.len().div_ceil(IN_A_ROW))
+            .into_iter()
+            .map(String::from)
+            .collect(),
+        ..Default::default()
+    };
+    tiles(&path, &drawn, &options)?;
+    let (count, channels, silent) = (found.len(), answers.best.len(), answers.silent());
+    Ok((path, format!("activation maximisation of {count} of {channels} channels; {silent} answer to no face")))
+}
+
+/// What each channel answers to the faces.
+struct Answers {
+    /// The largest mean over a face, and of which face it is.
+    best: Vec<f32>,
+    face: Vec<usize>,
+}
+
+impl Answers {
+    fn of(seen: &Seen) -> Self {
+        let places = seen.size[1] * seen.size[2];
+        let mut answers = Answers { best: vec![0.0; seen.size[0]], face: vec![0; seen.size[0]] };
+        for (index, map) in seen.map.chunks(places).enumerate() {
+            let (face, channel) = (index / seen.size[0], index % seen.size[0]);
+            let mean = map.iter().sum::<f32>() / places as f32;
+            if mean > answers.best[channel] {
+                (answers.best[channel], answers.face[channel]) = (mean, face);
+            }
+        }
+        answers
+    }
+
+    fn silent(&self) -> usize {
+        self.best.iter().filter(|best| **best <= 0.0).count()
+    }
+
+    /// `most` channels that answer, evenly among all that do; if none does, the first.
+    fn spread(&self, most: usize) -> Vec<usize> {
+        let alive: Vec<usize> = (0..self.best.len()).filter(|channel| self.best[*channel] > 0.0).collect();
+        let count = alive.len().min(most);
+        (0..count).map(|index| alive[index * alive.len() / count]).chain(alive.is_empty().then_some(0)).collect()
+    }
+}
+
+/// Brought to [0, 1], but for one value in a hundred at either end.
+fn stretched(values: &[f32]) -> Vec<f32> {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f32::total_cmp);
+    let last = sorted.len() - 1;
+    let (low, high) = (sorted[last / 100], sorted[last - last / 100]);
+    values.iter().map(|value| ((value - low) / (high - low).max(f32::MIN_POSITIVE)).clamp(0.0, 1.0)).collect()
+}
+
+/// How activations are distributed in each block of the network, printed and drawn.
+pub fn layers(net: &FaceNet, out: &Path) -> Result<Picture> {
+    let faces = crowd(16, &mut Dice(9));
+    let sizes = net.model.config();
+    let block = |(index, (_, blocks)): (usize, &(usize, usize))| {
+        (0..*blocks).map(move |block| format!("layer{}.{block}", index + 1)).collect::<Vec<_>>()
+    };
+    let names: Vec<String> =
+        std::iter::once("conv1".to_string()).chain(sizes.layers.iter().enumerate().flat_map(block)).collect();
+    println!(
+        "| layer | mean | deviation | smallest | largest | zeros (%) | silent channels |\n|:--|--:|--:|--:|--:|--:|--:|"
+    );
+    let (mut means, mut deviations) = (Vec::new(), Vec::new());
+    for name in &names {
+        let seen = see(net, &faces, Some(name))?;
+        let Distribution { mean, deviation, smallest, largest, zeros } = Distribution::of(&seen.map)?;
+        let (silent, channels) = (Answers::of(&seen).silent(), seen.size[0]);
+        let zeros = 100.0 * zeros;
+        println!(
+            "| {name} | {mean:.3} | {deviation:.3} | {smallest:.3} | {largest:.3} | {zeros:.1} | {silent} of {channels} |"
+        );
+        means.push(mean);
+        deviations.push(deviation);
+    }
+    let path = out.join("layers.svg");
+    let options = BarsOptions {
+        title: "Activations of each block, over drawn faces".to_string(),
+        value_label: "activation".to_string(),
+        horizontal: true,
+        ..Default::default()
+    };
+    let series = |name: &str, values| BarSeries { name: name.to_string(), values, errors: Vec::new() };
+    bars(&path, &names, &[series("mean", means), series("standard deviation", deviations)], &options)?;
+    Ok((path, "mean and deviation of the activations of each block".to_string()))
 }
 
 /// The features that vary most over a clip.
@@ -216,7 +316,7 @@ pub fn course(net: &FaceNet, out: &Path) -> Result<Picture> {
 pub fn film(net: &FaceNet, target: usize, out: &Path) -> Result<Picture> {
     let frames = clip();
     let seen = see(net, &frames, None)?;
-    let cams = scaled(cams(net, &seen, target)?);
+    let cams = to_largest(cams(net, &seen, target)?);
     let beside = |(levels, cam): (&Vec<u8>, &Vec<f32>)| {
         let face = gray(levels)?;
         Image::beside(&[face.enlarged(4), face.under_heat(cam, 0.75)?.enlarged(4)], 8)

@@ -3,5 +3,8 @@
 
 mod activations;
 mod gallery;
+mod maximise;
 mod odd;
 mod sheet;
+#[path = "../support/mod.rs"]
+mod support;

@@ -14,7 +14,7 @@ mod sentiment;
 mod table;
 
 pub use classification::{ClassScores, ClassificationMetrics};
-pub use features::FeatureMetrics;
+pub use features::{Distribution, FeatureMetrics, quantile};
 pub use flow::FlowMetrics;
 pub use pca::Pca;
 pub use personality::{PersonalityMetrics, TraitScores, personality_table};

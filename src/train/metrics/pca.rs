@@ -182,6 +182,19 @@ mod tests {
     }
 
     #[test]
+    fn components_are_numpys() {
+        let rows = super::super::features::tests::features().concat();
+        let pca = Pca::fit(&rows, 5).unwrap();
+        let near = |a: &[f64], b: &[f64]| assert!(a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-7), "{a:?} {b:?}");
+        // numpy.linalg.eigh(numpy.cov(rows.T)), the largest eigenvalue first
+        near(pca.variances(), &[1.48760855, 0.88026651, 0.37961007, 0.29764463, 0.25269221]);
+        near(&pca.explained(), &[0.45108819, 0.2669236, 0.11510933, 0.09025491, 0.07662397]);
+        near(&pca.components()[0], &[0.55291944, 0.42525851, -0.28082513, 0.56237779, -0.34395314]);
+        near(&pca.components()[1], &[-0.13620064, 0.1519249, -0.66615143, 0.11904273, 0.70741735]);
+        near(&pca.project(&rows[0])[..2], &[-1.1797501383559088, -0.9536346851305912]);
+    }
+
+    #[test]
     fn rows_without_components_are_refused() {
         assert!(Pca::fit(&[vec![1.0, 2.0]], 2).is_err() && Pca::fit(&[vec![1.0], vec![1.0, 2.0]], 1).is_err());
         assert!(

@@ -58,7 +58,7 @@ impl Draft {
             Mode::Gradients => with_gradients(recording)?,
         };
         check_sizes(store, &recording)?;
-        let root = roots(&recording);
+        let root = rewrite::roots(&recording);
         let levels = levels(&recording);
         let (mut dispatches, workspaces) = lower_all(store, &recording)?;
         dispatches.sort_by_key(|dispatch| (levels[dispatch.node], dispatch.stage, dispatch.node));
@@ -282,20 +282,7 @@ fn own_storage(recording: &Recording, gradient: TensorId, named: &HashSet<Tensor
     }
 }
 
-/// For every node output, the tensor whose storage it uses.
-fn roots(recording: &Recording) -> HashMap<TensorId, TensorId> {
-    let mut root: HashMap<TensorId, TensorId> = HashMap::new();
-    for node in &recording.nodes {
-        for (index, output) in node.outputs.iter().enumerate() {
-            let of = if index == 0 && node.op.is_view() { node.inputs[0] } else { *output };
-            let of = root.get(&of).copied().unwrap_or(of);
-            root.insert(*output, of);
-        }
-    }
-    root
-}
-
-/// The earliest level at which each node can run: one after the last of its inputs.
+/// The earliest level at which each node can run: one after the last of its inputs and of what it waits for.
 fn levels(recording: &Recording) -> Vec<usize> {
     let mut levels = vec![0; recording.nodes.len()];
     for (index, node) in recording.nodes.iter().enumerate() {
@@ -303,7 +290,7 @@ fn levels(recording: &Recording) -> Vec<usize> {
             Source::Node { node, .. } => levels[node] + 1,
             _ => 0,
         };
-        levels[index] = node.inputs.iter().map(after).max().unwrap_or(0);
+        levels[index] = node.inputs.iter().chain(&node.after).map(after).max().unwrap_or(0);
     }
     levels
 }

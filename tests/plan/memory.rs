@@ -39,9 +39,9 @@ proptest! {
     #![proptest_config(cases(64))]
 
     #[test]
-    fn no_two_live_tensors_share_memory(dag in dags()) {
+    fn no_two_live_tensors_share_memory(dag in dags(), every in 0usize..6) {
         let gpu = noop_gpu(&GpuOptions::default());
-        let plan = plan_on(&gpu, Mode::Gradients, |graph| dag.build(graph)).unwrap();
+        let plan = plan_on(&gpu, Mode::Gradients, |graph| dag.build_in_scopes(graph, every)).unwrap();
         let spans = spans(&plan);
         let placed: Vec<_> = spans.iter().filter_map(|(id, span)| Some((id, span, plan.location(*id)?))).collect();
         for (at, (a, a_span, a_place)) in placed.iter().enumerate() {

@@ -25,7 +25,7 @@ impl Stack {
         let mut root = parameters.root();
         let input = Linear::new(&mut root, "input", 512, 512);
         let layer = |index: usize| {
-            let mut place = root.at(&format!("blocks.{index}"));
+            let mut place = root.at(format!("blocks.{index}"));
             (Linear::new(&mut place, "linear", 512, 512), LayerNorm::new(&mut place, "norm", 512, 1e-5))
         };
         let layers = (0..layers).map(layer).collect();

@@ -42,7 +42,8 @@ pub struct Options {
     /// Directory of the checkpoint, history and pictures.
     #[arg(long, value_name = "DIR", default_value = "runs/msa")]
     pub out: PathBuf,
-    /// Go on from the checkpoint in --out, with the data and settings it was begun with; --epochs and --patience may change.
+    /// Go on from the checkpoint in --out, with the data and settings it was begun with; --epochs, --patience and
+    /// --checkpoint_every may change.
     #[arg(long, conflicts_with_all = FIXED.into_iter().chain(flags::FIXED))]
     pub resume: bool,
     /// Sizes to start from; the flags below change them. Default: small for the built-in corpus, default for --data.

@@ -36,6 +36,7 @@ impl<'a> Run<'a> {
         let shape = batch_shape(model.as_ref(), training.batch_size);
         let loss = training.loss;
         let trainer = Trainer::new(&store, optimizer, training.seed as u32, |graph| {
+            graph.checkpoint_every(training.checkpoint_every);
             training_graph(model.as_ref(), graph, &shape, loss)
         })?;
         let scorer = Scorer::new(&store, model.as_ref(), &shape)?;

@@ -38,7 +38,8 @@ pub struct Options {
     /// Directory of the checkpoint, history and pictures.
     #[arg(long, value_name = "DIR", default_value = "runs/personality")]
     pub out: PathBuf,
-    /// Go on from the checkpoint in --out, with the data and settings it was begun with; --epochs and --patience may change.
+    /// Go on from the checkpoint in --out, with the data and settings it was begun with; --epochs, --patience and
+    /// --checkpoint_every may change.
     #[arg(long, conflicts_with_all = FIXED.into_iter().chain(flags::FIXED))]
     pub resume: bool,
     /// ResNet-50 and I3D at full size, 224 and 112 pixels, instead of small ones.

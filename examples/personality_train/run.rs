@@ -43,6 +43,7 @@ impl<'a> Run<'a> {
         start_at_the_mean(&model, &mut values, &labels(&corpus.train));
         let store = ParameterStore::new(gpu, parameters, &values)?;
         let trainer = Trainer::new(&store, optimizer(training), training.seed as u32, |graph| {
+            graph.checkpoint_every(training.checkpoint_every);
             training_graph(&model, graph, training.batch_size, training.loss)
         })?;
         let scorer = TraitScorer::new(&store, &model, training.batch_size)?;

@@ -22,6 +22,9 @@ pub struct TrainingConfig {
     pub epochs: u64,
     pub patience: u32,
     pub seed: u64,
+    /// Layers of a checkpoint scope; 0 for none, also in runs of before there were any.
+    #[serde(default)]
+    pub checkpoint_every: usize,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]

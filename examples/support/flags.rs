@@ -48,6 +48,10 @@ pub struct TrainingFlags {
     /// Seed of the built-in corpus, the initial weights, dropout and the order of the clips.
     #[arg(long, default_value_t = 7)]
     pub seed: u64,
+    /// Gradient checkpointing: of every so many layers of a stack only the inputs are kept for the backward pass, which computes the
+    /// rest again. Less memory, more time, the same numbers to the bit. Default: 0, everything is kept.
+    #[arg(long, alias = "checkpoint-every", value_name = "LAYERS")]
+    pub checkpoint_every: Option<usize>,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -82,6 +86,7 @@ impl TrainingFlags {
             epochs: self.epochs.unwrap_or(defaults.epochs),
             patience: self.patience.unwrap_or(10),
             seed: self.seed,
+            checkpoint_every: self.checkpoint_every.unwrap_or(0),
         }
     }
 
@@ -89,6 +94,7 @@ impl TrainingFlags {
     pub fn resume(&self, saved: &mut TrainingConfig) -> Result<()> {
         saved.epochs = self.epochs.unwrap_or(saved.epochs);
         saved.patience = self.patience.unwrap_or(saved.patience);
+        saved.checkpoint_every = self.checkpoint_every.unwrap_or(saved.checkpoint_every);
         training::check(saved)
     }
 }

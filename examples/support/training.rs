@@ -143,7 +143,15 @@ pub fn describe_model(parameters: &Parameters, trainer: &Trainer, batch_size: us
         mib(memory.inputs),
     );
     let dispatches = trainer.plan().program().len() + trainer.optimizer().dispatches();
-    println!("step      {dispatches} dispatches, batches of {batch_size}");
+    let work = trainer.plan().work();
+    let again = match (work.recomputed_dispatches, work.flops - work.recomputed_flops) {
+        (0, _) => String::new(),
+        (count, once) => {
+            let share = 100.0 * work.recomputed_flops as f64 / once.max(1) as f64;
+            format!(", {count} of them to compute again what was not kept ({share:.0} % more products)")
+        }
+    };
+    println!("step      {dispatches} dispatches{again}, batches of {batch_size}");
 }
 
 pub fn grouped(number: usize) -> String {

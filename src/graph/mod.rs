@@ -4,11 +4,13 @@
 //! kept with the path of the layer that was being built and returned when the graph is compiled.
 
 mod account;
+mod checkpoint;
 mod parameters;
 mod shape;
 mod var;
 
 pub use account::{LayerCount, gather};
+pub use checkpoint::CheckpointScope;
 pub use parameters::{Init, Parameter, ParameterSpec, Parameters, Part, Path, check_values};
 pub use shape::{DType, MAX_RANK, Shape};
 pub use var::{Scope, Var};
@@ -63,6 +65,18 @@ pub struct Node {
     pub outputs: Vec<TensorId>,
     /// The path of the layer that made it.
     pub layer: String,
+    /// The checkpoint scope that it is part of: [`Graph::checkpoint`].
+    pub checkpoint: Option<u32>,
+    /// Of a node that computes again what a checkpoint scope did not keep: tensors that must be there before it runs, though it does not
+    /// read them. Empty for all others.
+    pub after: Vec<TensorId>,
+}
+
+impl Node {
+    /// Whether it computes again what the forward pass did not keep.
+    pub fn recomputes(&self) -> bool {
+        !self.after.is_empty()
+    }
 }
 
 /// Everything that was recorded; what the plan compiles.
@@ -114,6 +128,7 @@ struct State {
     scope: Vec<String>,
     error: Option<Error>,
     dropouts: u32,
+    checkpoints: checkpoint::Checkpoints,
 }
 
 /// A graph under construction.
@@ -288,7 +303,9 @@ impl Graph {
             .collect();
         let layer = self.layer();
         let mut state = self.state.borrow_mut();
-        state.recording.nodes.push(Node { op, inputs: ids, outputs: ids_out.clone(), layer });
+        let checkpoint = state.checkpoints.scope_of(&layer);
+        let node = Node { op, inputs: ids, outputs: ids_out.clone(), layer, checkpoint, after: Vec::new() };
+        state.recording.nodes.push(node);
         drop(state);
         ids_out.into_iter().map(|id| Var::new(self, id)).collect()
     }
@@ -296,6 +313,20 @@ impl Graph {
     /// Applies an op with one output.
     pub fn apply_one(&self, op: impl Op + 'static, inputs: &[Var<'_>]) -> Var<'_> {
         self.apply(op, inputs)[0]
+    }
+
+    /// Adds `node` once more, over `inputs`, to run when the tensors `after` are there; returns its outputs.
+    pub(crate) fn repeat(&self, node: &Node, inputs: Vec<TensorId>, after: &[TensorId]) -> Vec<TensorId> {
+        let index = self.recording().nodes.len();
+        let again = |(output, id): (usize, &TensorId)| {
+            let Tensor { shape, dtype, needs_grad, .. } = self.recording().tensor(*id).clone();
+            self.add_tensor(shape, dtype, Source::Node { node: index, output }, needs_grad)
+        };
+        let outputs: Vec<TensorId> = node.outputs.iter().enumerate().map(again).collect();
+        let after = after.to_vec();
+        let node = Node { inputs, outputs: outputs.clone(), checkpoint: None, after, ..node.clone() };
+        self.state.borrow_mut().recording.nodes.push(node);
+        outputs
     }
 
     pub(crate) fn var(&self, id: TensorId) -> Var<'_> {

@@ -1,5 +1,6 @@
 //! From a forward graph to one that also computes gradients. Each op brings its own rule; see the contract in [`crate::ops`].
 
+use super::checkpoint::Recomputed;
 use crate::error::{Error, Result};
 use crate::graph::{Graph, Recording, Source, TensorId, Var};
 use crate::ops::{Backward, elementwise};
@@ -24,10 +25,11 @@ pub fn differentiate(recording: Recording, loss: TensorId) -> Result<Differentia
     let forward_nodes = recording.nodes.len();
     let graph = Graph::resume(recording);
     let mut gradients = Gradients { graph: &graph, parts: HashMap::new() };
+    let mut recomputed = Recomputed::new(&graph, loss);
     let loss_shape = graph.var(loss).shape();
     gradients.add(loss, elementwise::fill(&graph, loss_shape, 1.0));
     for index in (0..forward_nodes).rev() {
-        backward_of(&graph, index, &mut gradients)?;
+        backward_of(&graph, index, &mut gradients, &mut recomputed)?;
     }
     let leaves: Vec<(TensorId, Source)> = {
         let recording = graph.recording();
@@ -48,7 +50,12 @@ pub fn differentiate(recording: Recording, loss: TensorId) -> Result<Differentia
     Ok(Differentiated { recording: graph.finish()?, parameters, inputs })
 }
 
-fn backward_of<'g>(graph: &'g Graph, index: usize, gradients: &mut Gradients<'g>) -> Result<()> {
+fn backward_of<'g>(
+    graph: &'g Graph,
+    index: usize,
+    gradients: &mut Gradients<'g>,
+    recomputed: &mut Recomputed,
+) -> Result<()> {
     let node = graph.recording().nodes[index].clone();
     let wanted = node.outputs.iter().any(|id| graph.var(*id).needs_grad());
     if !wanted {
@@ -56,16 +63,18 @@ fn backward_of<'g>(graph: &'g Graph, index: usize, gradients: &mut Gradients<'g>
     }
     graph.set_scope(&node.layer);
     let grads: Vec<Option<Var<'g>>> = node.outputs.iter().map(|id| gradients.total(*id)).collect();
-    if grads.iter().all(Option::is_none) {
-        return Ok(());
+    let Some(gradient) = grads.iter().flatten().last().map(Var::id) else { return Ok(()) };
+    if let Some(scope) = node.checkpoint {
+        recomputed.enter(graph, scope, gradient);
     }
-    let vars = |ids: &[TensorId]| ids.iter().map(|id| graph.var(*id)).collect::<Vec<_>>();
+    let vars = |ids: &[TensorId]| ids.iter().map(|id| graph.var(recomputed.of(*id))).collect::<Vec<_>>();
     let cx = Backward { graph, inputs: vars(&node.inputs), outputs: vars(&node.outputs), grads };
     let contributions = node.op.backward(&cx);
     if let Some(error) = graph.error() {
         return Err(error);
     }
-    for (input, contribution) in cx.inputs.iter().zip(contributions) {
+    let inputs = node.inputs.iter().map(|id| graph.var(*id));
+    for (input, contribution) in inputs.zip(contributions) {
         let Some(contribution) = contribution.filter(|_| input.needs_grad()) else { continue };
         if contribution.shape() != input.shape() {
             let message =

@@ -151,7 +151,8 @@ impl Lower<'_> {
     pub fn emit(&mut self, mut dispatch: Dispatch) {
         let layer = &self.node.layer;
         let at = if layer.is_empty() { String::new() } else { format!(" @ {layer}") };
-        dispatch.label = format!("{} [{}]{at}", self.node.op.name(), dispatch.kernel.shader);
+        let again = if self.node.recomputes() { " (recomputed)" } else { "" };
+        dispatch.label = format!("{} [{}]{again}{at}", self.node.op.name(), dispatch.kernel.shader);
         dispatch.node = self.index;
         dispatch.stage = self.stage;
         self.stage += 1;

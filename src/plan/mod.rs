@@ -3,6 +3,7 @@
 
 mod autodiff;
 mod batch;
+mod checkpoint;
 mod lower;
 mod memory;
 mod profile;
@@ -59,6 +60,19 @@ impl MemoryReport {
     pub fn total(&self) -> u64 {
         self.inputs + self.activations + self.textures + self.parameters + self.parameter_gradients
     }
+}
+
+/// What a run computes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Work {
+    /// Kernel launches.
+    pub dispatches: usize,
+    /// Those of them that checkpoint scopes add: [`Graph::checkpoint`].
+    pub recomputed_dispatches: usize,
+    /// Floating-point operations of the products, as in [`crate::graph::LayerCount::flops`].
+    pub flops: u64,
+    /// Those of them that checkpoint scopes add.
+    pub recomputed_flops: u64,
 }
 
 #[derive(Debug, Clone)]
@@ -140,6 +154,20 @@ impl Plan {
     /// The bytes that it takes.
     pub fn memory(&self) -> MemoryReport {
         self.memory
+    }
+
+    /// What a run computes, and how much of it for the second time.
+    pub fn work(&self) -> Work {
+        let mut work = Work { dispatches: self.program.len(), ..Work::default() };
+        let nodes = &self.recording.nodes;
+        let recomputes = |index: &usize| nodes[self.program.describe(*index).1].recomputes();
+        work.recomputed_dispatches = (0..self.program.len()).filter(recomputes).count();
+        for (index, node) in nodes.iter().enumerate() {
+            let flops = self.recording.flops(index);
+            work.flops += flops;
+            work.recomputed_flops += if node.recomputes() { flops } else { 0 };
+        }
+        work
     }
 
     /// Parameters that receive a gradient, in order; empty for a forward plan.

@@ -1,7 +1,7 @@
 //! Rewrites of a recording: dead nodes removed, and an op merged into the one before it where a kernel does both.
 
 use crate::graph::{Node, Recording, Source, Tensor, TensorId};
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 /// Lets every op absorb the only reader of its result, as long as any can. `kept` are tensors that must stay.
@@ -28,6 +28,10 @@ fn merge_next(recording: &mut Recording, alive: &mut [bool], index: usize, kept:
         .filter(|reader| alive[*reader] && recording.nodes[*reader].inputs.contains(&result));
     let (Some(next_index), None) = (readers.next(), readers.next()) else { return };
     let next = &recording.nodes[next_index];
+    // what is computed again is computed as it was the first time, to the last bit
+    if node.recomputes() || next.recomputes() {
+        return;
+    }
     let uses: Vec<usize> = (0..next.inputs.len()).filter(|operand| next.inputs[*operand] == result).collect();
     if uses.len() != 1 || next.outputs.len() != 1 {
         return;
@@ -45,9 +49,15 @@ fn merge_next(recording: &mut Recording, alive: &mut [bool], index: usize, kept:
         outputs.push(result);
     }
     // the layer that holds the weights says more than the one that adds the residual
-    let layer = node.layer.clone();
+    let (layer, checkpoint) = (node.layer.clone(), node.checkpoint);
+    let made_of = node.inputs.iter().copied().max_by_key(|id| recording.producer(*id).map(|(index, _)| index));
     alive[index] = false;
-    recording.nodes[next_index] = Node { op, inputs, outputs, layer };
+    recording.nodes[next_index] = Node { op, inputs, outputs, layer, checkpoint, after: Vec::new() };
+    // who waited for the result now waits for what it is made of: the merged node may itself need who waits
+    if let Some(made_of) = made_of {
+        let waiting = recording.nodes.iter_mut().flat_map(|node| &mut node.after).filter(|id| **id == result);
+        waiting.for_each(|id| *id = made_of);
+    }
 }
 
 /// Drops nodes that no kept tensor and no named output depends on.
@@ -58,7 +68,7 @@ pub fn prune(recording: Recording, kept: &HashSet<TensorId>) -> Recording {
     for (index, node) in recording.nodes.iter().enumerate().rev() {
         if node.outputs.iter().any(|id| needed.contains(id)) {
             alive[index] = true;
-            needed.extend(node.inputs.iter().copied());
+            needed.extend(node.inputs.iter().chain(&node.after).copied());
         }
     }
     compact(recording, &alive)
@@ -83,6 +93,20 @@ pub fn copy_of(recording: &mut Recording, id: TensorId, op: Arc<dyn crate::ops::
     let node = recording.nodes.len();
     let tensor = Tensor { source: Source::Node { node, output: 0 }, ..recording.tensor(id).clone() };
     recording.tensors.push(tensor);
-    recording.nodes.push(Node { op, inputs: vec![id], outputs: vec![copy], layer });
+    let (inputs, outputs) = (vec![id], vec![copy]);
+    recording.nodes.push(Node { op, inputs, outputs, layer, checkpoint: None, after: Vec::new() });
     copy
+}
+
+/// For every node output, the tensor whose storage it uses.
+pub fn roots(recording: &Recording) -> HashMap<TensorId, TensorId> {
+    let mut root: HashMap<TensorId, TensorId> = HashMap::new();
+    for node in &recording.nodes {
+        for (index, output) in node.outputs.iter().enumerate() {
+            let of = if index == 0 && node.op.is_view() { node.inputs[0] } else { *output };
+            let of = root.get(&of).copied().unwrap_or(of);
+            root.insert(*output, of);
+        }
+    }
+    root
 }

@@ -21,8 +21,8 @@ pub(super) struct Draft {
     dispatches: Vec<Dispatch>,
     /// Storage of every node output: views share their input's.
     root: HashMap<TensorId, TensorId>,
-    /// Index into `slots.slot_of` of each root and workspace.
-    life_of: HashMap<Owner, usize>,
+    /// Of each root and workspace; `slots` go by the same numbers.
+    lives: Lives,
     slots: Slots,
     gradients: Vec<(usize, TensorId)>,
     textures: TexturePlan,
@@ -58,15 +58,15 @@ impl Draft {
             Mode::Gradients => with_gradients(recording)?,
         };
         check_sizes(store, &recording)?;
-        let root = roots(&recording);
+        let root = rewrite::roots(&recording);
         let levels = levels(&recording);
         let (mut dispatches, workspaces) = lower_all(store, &recording)?;
         dispatches.sort_by_key(|dispatch| (levels[dispatch.node], dispatch.stage, dispatch.node));
         let lives = Lives::new(&recording, &root, &levels, &gradients, &workspaces);
-        let slots = assign(&lives.lives);
+        let slots = assign(&lives.lives, most_bytes(store));
         let memory = report(store, &recording, &slots, &gradients);
         let textures = TexturePlan::default();
-        let mut draft = Draft { recording, dispatches, root, life_of: lives.index, slots, gradients, textures, memory };
+        let mut draft = Draft { recording, dispatches, root, lives, slots, gradients, textures, memory };
         draft.textures = TexturePlan::new(store.gpu(), &draft.dispatches, |operand| draft.on_paper(store, operand))?;
         draft.memory.textures = draft.textures.allocated(store.gpu());
         Ok(draft)
@@ -163,10 +163,7 @@ impl Draft {
     fn on_paper(&self, store: &ParameterStore, operand: &Operand) -> Option<Location<Memory>> {
         match operand {
             Operand::Tensor(id) => self.tensor_on_paper(store, *id),
-            Operand::Workspace(index) => {
-                let slot = self.slots.slot_of[*self.life_of.get(&Owner::Workspace(*index))?];
-                Some(Location { buffer: Memory::Slot(slot), offset: 0, size: self.slots.bytes[slot] })
-            }
+            Operand::Workspace(index) => self.place(Owner::Workspace(*index)),
             Operand::Buffer { buffer, offset, size } => {
                 Some(Location { buffer: Memory::Outside(buffer.clone()), offset: *offset, size: *size })
             }
@@ -187,11 +184,15 @@ impl Draft {
         Some(match &self.recording.tensor(root).source {
             Source::Input(_) => Location { buffer: Memory::Input(root), offset: 0, size },
             Source::Parameter(parameter) => of_parameter(*parameter, Memory::Values),
-            Source::Node { .. } => {
-                let slot = self.slots.slot_of[*self.life_of.get(&Owner::Tensor(root))?];
-                Location { buffer: Memory::Slot(slot), offset: 0, size }
-            }
+            Source::Node { .. } => return self.place(Owner::Tensor(root)),
         })
+    }
+
+    /// Where in the slots an owner's bytes are.
+    fn place(&self, owner: Owner) -> Option<Location<Memory>> {
+        let life = *self.lives.index.get(&owner)?;
+        let buffer = Memory::Slot(self.slots.slot_of[life]);
+        Some(Location { buffer, offset: self.slots.offset_of[life], size: self.lives.lives[life].bytes })
     }
 }
 
@@ -225,12 +226,17 @@ fn check_sizes(store: &ParameterStore, recording: &Recording) -> Result<()> {
 }
 
 fn check_fit(store: &ParameterStore, sizes: impl Iterator<Item = u64>) -> Result<()> {
-    let limits = &store.gpu().capabilities().limits;
-    let most = limits.max_storage_buffer_binding_size.min(limits.max_buffer_size);
+    let most = most_bytes(store);
     match sizes.max().filter(|bytes| *bytes > most) {
         Some(needed) => Err(Error::OutOfMemory { needed, budget: most }),
         None => Ok(()),
     }
+}
+
+/// The most bytes that a buffer may have and be bound whole.
+fn most_bytes(store: &ParameterStore) -> u64 {
+    let limits = &store.gpu().capabilities().limits;
+    limits.max_storage_buffer_binding_size.min(limits.max_buffer_size)
 }
 
 /// A tensor's bytes as allocated: at least 16, in multiples of 16, so that vec4 bindings fit.
@@ -282,20 +288,7 @@ fn own_storage(recording: &Recording, gradient: TensorId, named: &HashSet<Tensor
     }
 }
 
-/// For every node output, the tensor whose storage it uses.
-fn roots(recording: &Recording) -> HashMap<TensorId, TensorId> {
-    let mut root: HashMap<TensorId, TensorId> = HashMap::new();
-    for node in &recording.nodes {
-        for (index, output) in node.outputs.iter().enumerate() {
-            let of = if index == 0 && node.op.is_view() { node.inputs[0] } else { *output };
-            let of = root.get(&of).copied().unwrap_or(of);
-            root.insert(*output, of);
-        }
-    }
-    root
-}
-
-/// The earliest level at which each node can run: one after the last of its inputs.
+/// The earliest level at which each node can run: one after the last of its inputs and of what it waits for.
 fn levels(recording: &Recording) -> Vec<usize> {
     let mut levels = vec![0; recording.nodes.len()];
     for (index, node) in recording.nodes.iter().enumerate() {
@@ -303,7 +296,7 @@ fn levels(recording: &Recording) -> Vec<usize> {
             Source::Node { node, .. } => levels[node] + 1,
             _ => 0,
         };
-        levels[index] = node.inputs.iter().map(after).max().unwrap_or(0);
+        levels[index] = node.inputs.iter().chain(&node.after).map(after).max().unwrap_or(0);
     }
     levels
 }
@@ -365,6 +358,10 @@ impl Lives {
             let bytes = (*elements as u64 * 4).max(16).next_multiple_of(16);
             lives.touch(Owner::Workspace(index), bytes, levels[*node]);
         }
+        for life in &mut lives.lives {
+            life.bound.sort_unstable();
+            life.bound.dedup();
+        }
         lives
     }
 
@@ -372,11 +369,12 @@ impl Lives {
         let next = self.lives.len();
         let index = *self.index.entry(owner).or_insert(next);
         if index == next {
-            self.lives.push(Life { bytes, first: level, last: level });
+            self.lives.push(Life { bytes, first: level, last: level, bound: Vec::new() });
         }
         let life = &mut self.lives[index];
         life.first = life.first.min(level);
         life.last = life.last.max(level);
+        life.bound.push(level);
     }
 }
 

@@ -57,9 +57,19 @@ pub fn dags() -> impl Strategy<Value = Dag> {
 impl Dag {
     /// The graph: inputs `x0`, `x1`, ...; outputs `y<tensor>`; the loss is the mean of the outputs' sums.
     pub fn build(&self, graph: &Graph) {
+        self.build_in_scopes(graph, 0);
+    }
+
+    /// The same graph; of every three runs of `every` steps two are checkpoint scopes.
+    pub fn build_in_scopes(&self, graph: &Graph, every: usize) {
         let mut tensors: Vec<Var<'_>> =
             (0..self.inputs).map(|input| graph.input_with_grad(&format!("x{input}"), [self.len])).collect();
-        for step in &self.steps {
+        let mut scope = None;
+        for (index, step) in self.steps.iter().enumerate() {
+            if every > 0 && index.is_multiple_of(every) {
+                drop(scope.take());
+                scope = (index / every % 3 != 2).then(|| graph.checkpoint());
+            }
             let next = match *step {
                 Step::Mean(a, b) => (tensors[a] + tensors[b]).scale(0.5),
                 Step::HalfDifference(a, b) => (tensors[a] - tensors[b]).scale(0.5),
@@ -71,6 +81,7 @@ impl Dag {
             };
             tensors.push(next);
         }
+        drop(scope);
         let outputs = self.output_tensors();
         let sums = outputs.iter().map(|output| tensors[*output].named(&format!("y{output}")).sum());
         let sum = sums.reduce(|sum, part| sum + part);

@@ -2,6 +2,7 @@
 //! replay that creates nothing, gradients of tensors that are used many times, and errors that say where and why.
 
 mod calls;
+mod checkpoint;
 mod dag;
 mod errors;
 mod memory;

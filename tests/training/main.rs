@@ -1,6 +1,7 @@
 //! Training as a whole: it learns, it repeats bit for bit, it goes on after an interruption as if there had been none, and what goes
 //! wrong is named.
 
+mod checkpoint_scopes;
 mod faults;
 mod learning;
 mod resume;

@@ -3,15 +3,13 @@
 //   What A, B, rows, columns and k are is shared/conv_places.wgsl's, what happens to a finished element shared/conv_finish.wgsl's.
 //   With dims.splits > 1, piece s of k goes to out + s * split_stride, for reduce_columns.wgsl to sum. Overwrites out.
 //
-// Dispatch: ceil(rows / BLOCK_M) * ceil(columns / BLOCK_N) * GROUPS * splits workgroups, folded into x and y.
+// Dispatch: ceil(rows / BLOCK_M) * ceil(columns / BLOCK_N) * layers workgroups, folded into x and y; layers are groups * splits * phases.
 // Workgroup: (BLOCK_M / 4) * (BLOCK_N / 4) invocations; each makes 4 x 4 elements, over BLOCK_K of k at a time. The next tile's
 // elements are loaded into registers before this tile is multiplied.
 
 // @import "conv_places.wgsl"
 // @import "conv_finish.wgsl"
 
-// k's length is a multiple of 4 (TO_WEIGHT: OUT is).
-const A_VECTOR: u32 = 0u;
 const BLOCK_M: u32 = 64u;
 const BLOCK_N: u32 = 64u;
 const BLOCK_K: u32 = 16u;
@@ -29,10 +27,10 @@ const B_COPIES: u32 = BLOCK_K * THREADS_N / THREADS;
 // @if !A_VECTOR
 @group(0) @binding(0) var<storage, read> a: array<f32>;
 // @end
-// @if B_VECTOR
+// @if B_QUADS
 @group(0) @binding(1) var<storage, read> b: array<vec4<f32>>;
 // @end
-// @if !B_VECTOR
+// @if !B_QUADS
 @group(0) @binding(1) var<storage, read> b: array<f32>;
 // @end
 
@@ -50,35 +48,36 @@ fn main(
     let tiles_n = (dims.columns + BLOCK_N - 1u) / BLOCK_N;
     let tile = id.x + id.y * ids.x;
     let layer = tile / (tiles_m * tiles_n);
-    if (layer >= GROUPS * dims.splits) {
+    if (layer >= dims.layers) {
         return;
     }
-    let group = layer % GROUPS;
-    let split = layer / GROUPS;
+    let view = view_of(layer);
     let first_row = tile / tiles_n % tiles_m * BLOCK_M;
     let first_column = tile % tiles_n * BLOCK_N;
-    let first_k = split * dims.k_per_split;
-    let k_end = min(dims.k, first_k + dims.k_per_split);
+    if (first_column >= view.columns) {
+        return;
+    }
     let tx = thread % THREADS_N;
     let ty = thread / THREADS_N;
     // an invocation always fetches the same columns of B
-    let columns = columns_at(group, first_column + tx * 4u);
+    let columns = columns_at(view, first_column + tx * 4u);
 
     var acc: array<vec4<f32>, 4>;
     var a_next: array<vec4<f32>, A_COPIES>;
     var b_next: array<vec4<f32>, B_COPIES>;
-    // one turn more than there are tiles: turn t loads tile t and multiplies tile t - 1
-    for (var depth = first_k; depth < k_end + BLOCK_K; depth += BLOCK_K) {
+    // one turn more than there are tiles: turn t loads tile t and multiplies tile t - 1; none where no tap counts
+    let turns_end = select(0u, view.k_end + BLOCK_K, view.k_end > view.first_k);
+    for (var depth = view.first_k; depth < turns_end; depth += BLOCK_K) {
         // @unroll
         for (var c = 0u; c < A_COPIES; c++) {
             let t = thread + c * THREADS;
-            a_next[c] = load_a(group, first_row + t / QUADS_K, depth + t % QUADS_K * 4u, k_end);
+            a_next[c] = load_a(view, first_row + t / QUADS_K, depth + t % QUADS_K * 4u);
         }
         // @unroll
         for (var c = 0u; c < B_COPIES; c++) {
-            b_next[c] = load_b(group, min(depth + ty + c * THREADS_M, k_end - 1u), columns);
+            b_next[c] = load_b(view, min(depth + ty + c * THREADS_M, view.k_end - 1u), columns);
         }
-        if (depth > first_k) {
+        if (depth > view.first_k) {
             // @unroll
             for (var quad = 0u; quad < QUADS_K; quad++) {
                 let b0 = b_tile[(quad * 4u) * THREADS_N + tx];
@@ -107,8 +106,9 @@ fn main(
         }
         workgroupBarrier();
     }
+    let places = places_out(view, first_column + tx * 4u);
     for (var i = 0u; i < 4u; i++) {
-        finish(group, split, first_row + i * THREADS_M + ty, first_column + tx * 4u, acc[0]);
+        finish(view, first_row + i * THREADS_M + ty, places, acc[0]);
         acc[0] = acc[1];
         acc[1] = acc[2];
         acc[2] = acc[3];

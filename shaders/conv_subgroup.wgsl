@@ -2,7 +2,7 @@
 //
 //   Operands, the finish and split k are conv.wgsl's. Overwrites out.
 //
-// Dispatch: ceil(rows / ROWS) * ceil(columns / (4 * LANES)) * GROUPS * splits workgroups, folded into x and y.
+// Dispatch: ceil(rows / ROWS) * ceil(columns / (4 * LANES)) * layers workgroups, folded into x and y.
 // Workgroup: one subgroup of LANES invocations, without barriers or workgroup memory; a lane makes ROWS x 4 elements. LANES is the
 // adapter's subgroup size; ROWS is a multiple of LANES and of TURN.
 //
@@ -12,7 +12,6 @@
 // @import "conv_places.wgsl"
 // @import "conv_finish.wgsl"
 
-const A_VECTOR: u32 = 0u;
 const LANES: u32 = 8u;
 const ROWS: u32 = 32u;
 const TURN: u32 = 2u; // rows finished at a time
@@ -24,10 +23,10 @@ const A_LOADS: u32 = ROWS / LANES;
 // @if !A_VECTOR
 @group(0) @binding(0) var<storage, read> a: array<f32>;
 // @end
-// @if B_VECTOR
+// @if B_QUADS
 @group(0) @binding(1) var<storage, read> b: array<vec4<f32>>;
 // @end
-// @if !B_VECTOR
+// @if !B_QUADS
 @group(0) @binding(1) var<storage, read> b: array<f32>;
 // @end
 
@@ -41,29 +40,25 @@ fn main(
     let tiles_n = (dims.columns + 4u * LANES - 1u) / (4u * LANES);
     let tile = id.x + id.y * ids.x;
     let layer = tile / (tiles_m * tiles_n);
-    if (layer >= GROUPS * dims.splits) {
+    if (layer >= dims.layers) {
         return;
     }
-    let group = layer % GROUPS;
-    let split = layer / GROUPS;
+    let view = view_of(layer);
     let first_row = tile / tiles_n % tiles_m * ROWS;
     let first_column = tile % tiles_n * (4u * LANES) + lane * 4u;
-    let first_k = split * dims.k_per_split;
-    let k_end = min(dims.k, first_k + dims.k_per_split);
-    let columns = columns_at(group, first_column);
+    if (tile % tiles_n * (4u * LANES) >= view.columns) {
+        return;
+    }
+    let columns = columns_at(view, first_column);
 
     var acc: array<vec4<f32>, ROWS>;
-    for (var depth = first_k; depth < k_end; depth += 4u) {
+    for (var depth = view.first_k; depth < view.k_end; depth += 4u) {
         var a_own: array<vec4<f32>, A_LOADS>;
         // @unroll
         for (var q = 0u; q < A_LOADS; q++) {
-            a_own[q] = load_a(group, first_row + q * LANES + lane, depth, k_end);
+            a_own[q] = load_a(view, first_row + q * LANES + lane, depth);
         }
-        var b_rows: array<vec4<f32>, 4>;
-        // @unroll
-        for (var kk = 0u; kk < 4u; kk++) {
-            b_rows[kk] = load_b(group, min(depth + kk, k_end - 1u), columns);
-        }
+        let b_rows = load_b_rows(view, depth, columns);
         // @unroll
         for (var i = 0u; i < ROWS; i++) {
             // @unroll
@@ -73,11 +68,12 @@ fn main(
         }
     }
 
+    let places = places_out(view, first_column);
     // the accumulators move up by a few rows per turn, so that the epilogue's code exists once for these
     for (var i = 0u; i < ROWS; i += TURN) {
         // @unroll
         for (var r = 0u; r < TURN; r++) {
-            finish(group, split, first_row + i + r, first_column, acc[r]);
+            finish(view, first_row + i + r, places, acc[r]);
         }
         // @unroll
         for (var s = 0u; s < ROWS - TURN; s++) {

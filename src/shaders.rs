@@ -31,6 +31,8 @@ pub const KERNELS: &[(&str, &str)] = files!("shaders":
     "contrast",
     "contrast_backward",
     "conv",
+    "conv_direct",
+    "conv_direct_weight",
     "conv_subgroup",
     "copy",
     "correct",

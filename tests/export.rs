@@ -89,9 +89,10 @@ fn folded_networks_say_the_same_without_a_batch_norm() {
         assert!(error < 1e-5, "{config:?}: {error}");
         assert!(plain.iter().any(|x| x.abs() > 1e-3), "{plain:?} says nothing");
         let norms = |ops: &[&str]| ops.iter().filter(|op| **op == "batch_norm").count();
-        assert!(norms(&plain_ops) > 5);
-        assert_eq!(norms(&folded_ops), 0, "{folded_ops:?}");
-        assert!(folded_ops.len() + norms(&plain_ops) <= plain_ops.len());
+        // a plan for inference takes each batch norm into its convolution; what is folded has not even the parameters
+        assert_eq!((norms(&plain_ops), norms(&folded_ops)), (0, 0), "{plain_ops:?}, {folded_ops:?}");
+        assert!(folded_ops.len() <= plain_ops.len());
+        assert!(folded_parameters.specs().len() + 15 < parameters.specs().len());
         assert_eq!(folded_parameters.find("layer1.0.bn1.running_var"), None);
     }
 }

@@ -1,17 +1,22 @@
 // What happens to a finished element of a convolution, and where it goes.
 //
-//   out = activation(product + bias) + residual
+//   out = last(activation(norm(product + bias)) + residual)
+//   norm(v) = (v - mean) / sqrt(variance + epsilon) * scale + shift, per row
 //
-// The importing file imports conv_places.wgsl. out is [batch, GROUPS * rows, places] (TO_WEIGHT: the weight's own [GROUPS * rows,
-// columns]). OUT_VECTOR: places (TO_WEIGHT: columns) is a multiple of 4, so that four neighbours are one vec4.
+// The importing file imports conv_places.wgsl. out is [batch, groups * rows, places] (TO_WEIGHT: the weight's own [groups * rows,
+// columns]). OUT_VECTOR: places (TO_WEIGHT: columns; with SPAN a row) is a multiple of 4, so that four neighbours are one vec4.
 
 // @import "activation.wgsl"
 
 const OUT_VECTOR: u32 = 0u;
 const BIAS: u32 = 0u;
-const RESIDUAL: u32 = 0u;
-const SAVE_PRE: u32 = 0u;
+const NORM: u32 = 0u;
+const SCALE: u32 = 0u;
+const SHIFT: u32 = 0u;
+const SAVE_PRE: u32 = 0u; // of the activation, which has no norm then
 const ACTIVATION: u32 = 0u; // of activation.wgsl
+const RESIDUAL: u32 = 0u;
+const LAST: u32 = 0u; // of activation.wgsl
 
 // @if OUT_VECTOR
 @group(0) @binding(2) var<storage, read_write> out: array<vec4<f32>>;
@@ -20,64 +25,128 @@ const ACTIVATION: u32 = 0u; // of activation.wgsl
 @group(0) @binding(2) var<storage, read_write> out: array<f32>;
 // @end
 @group(0) @binding(3) var<uniform> dims: Dims;
+// @if BIAS
 @group(0) @binding(4) var<storage, read> bias: array<f32>; // @buffer
+// @end
+// @if RESIDUAL
 // @if OUT_VECTOR
-@group(0) @binding(5) var<storage, read> residual: array<vec4<f32>>;
-@group(0) @binding(6) var<storage, read_write> pre: array<vec4<f32>>;
+@group(0) @binding(4u + BIAS) var<storage, read> residual: array<vec4<f32>>;
 // @end
 // @if !OUT_VECTOR
-@group(0) @binding(5) var<storage, read> residual: array<f32>;
-@group(0) @binding(6) var<storage, read_write> pre: array<f32>;
+@group(0) @binding(4u + BIAS) var<storage, read> residual: array<f32>;
+// @end
+// @end
+// @if SAVE_PRE
+// @if OUT_VECTOR
+@group(0) @binding(4u + BIAS + RESIDUAL) var<storage, read_write> pre: array<vec4<f32>>;
+// @end
+// @if !OUT_VECTOR
+@group(0) @binding(4u + BIAS + RESIDUAL) var<storage, read_write> pre: array<f32>;
+// @end
+// @end
+// @if NORM
+@group(0) @binding(4u + BIAS + RESIDUAL) var<storage, read> mean: array<f32>; // @buffer
+@group(0) @binding(5u + BIAS + RESIDUAL) var<storage, read> variance: array<f32>; // @buffer
+// @if SCALE
+@group(0) @binding(6u + BIAS + RESIDUAL) var<storage, read> scale: array<f32>; // @buffer
+// @end
+// @if SHIFT
+@group(0) @binding(6u + BIAS + RESIDUAL + SCALE) var<storage, read> shift: array<f32>; // @buffer
+// @end
 // @end
 
-// Where an element of the result lies.
-fn out_index(group: u32, row: u32, column: u32) -> u32 {
-    // @if TO_WEIGHT
-    return (group * FILTERS + row) * dims.columns + column;
+// Where up to four neighbouring columns' elements of row 0 lie.
+struct Places { at: vec4<u32>, count: u32 }
+
+fn places_out(view: View, column: u32) -> Places {
+    if (column >= view.columns) {
+        return Places(vec4<u32>(0u), 0u);
+    }
+    let first = place_out(view, column);
+    // @if SPAN
+    let x = place_of(column, view.sites).at.z;
+    // @if STRIDED
+    return Places(first + vec4<u32>(0u, 1u, 2u, 3u) * dims.stride_w, min(4u, view.width - x));
     // @end
-    // @if TO_INPUT
-    return ((column / IN * GROUPS + group) * CHANNELS + row) * IN + column % IN;
+    // @if !STRIDED
+    return Places(first + vec4<u32>(0u, 1u, 2u, 3u), min(4u, view.width - x));
     // @end
-    // @if FORWARD
-    return ((column / OUT * GROUPS + group) * FILTERS + row) * OUT + column % OUT;
+    // @end
+    // @if !SPAN
+    let others = vec3<u32>(place_out(view, column + 1u), place_out(view, column + 2u), place_out(view, column + 3u));
+    return Places(vec4<u32>(first, others), min(4u, view.columns - column));
     // @end
 }
 
-// Finishes four neighbouring elements of a row and writes them; what lies beyond the rows or columns is dropped. `split` is the piece
-// of k that this product is of.
-fn finish(group: u32, split: u32, row: u32, column: u32, product: vec4<f32>) {
-    if (row >= dims.rows || column >= dims.columns) {
+fn place_out(view: View, column: u32) -> u32 {
+    // @if TO_WEIGHT
+    return view.group * dims.rows * dims.out_pitch + column;
+    // @end
+    // @if !TO_WEIGHT
+    let site = place_of(column, view.sites);
+    let channel = (site.outer * dims.groups + view.group) * dims.rows;
+    // @if STRIDED
+    let strides = vec3<u32>(dims.stride_d, dims.stride_h, dims.stride_w);
+    let place = site.at * strides + view.corner;
+    // @end
+    // @if !STRIDED
+    let place = site.at;
+    // @end
+    // @if TO_INPUT
+    let sizes = vec3<u32>(dims.in_d, dims.in_h, dims.in_w);
+    // @end
+    // @if !TO_INPUT
+    let sizes = vec3<u32>(dims.out_d, dims.out_h, dims.out_w);
+    // @end
+    return channel * dims.out_pitch + number(vec3<i32>(place), sizes);
+    // @end
+}
+
+// Finishes four neighbouring elements of a row and writes them; what lies beyond the rows or columns is dropped.
+fn finish(view: View, row: u32, places: Places, product: vec4<f32>) {
+    if (row >= dims.rows || places.count == 0u) {
         return;
     }
     var value = product;
+    let channel = view.group * dims.rows + row;
     // @if BIAS
-    value += bias[group * FILTERS + row];
+    value += bias[channel];
     // @end
-    let start = split * dims.split_stride;
+    // @if NORM
+    value = (value - mean[channel]) * (1.0 / sqrt(variance[channel] + dims.epsilon));
+    // @if SCALE
+    value *= scale[channel];
+    // @end
+    // @if SHIFT
+    value += shift[channel];
+    // @end
+    // @end
+    let start = view.split * dims.split_stride;
     // @if OUT_VECTOR
-    let at = out_index(group, row, column);
+    let at = places.at.x + row * dims.out_pitch;
     // @if SAVE_PRE
     pre[at >> 2u] = value;
     // @end
     value = activate(ACTIVATION, value);
     // @if RESIDUAL
-    value += residual[at >> 2u];
+    value = activate(LAST, value + residual[at >> 2u]);
     // @end
     out[(start + at) >> 2u] = value;
     // @end
     // @if !OUT_VECTOR
+    var rest = places.at + row * dims.out_pitch;
     var finished = activate(ACTIVATION, value);
-    for (var i = 0u; i < min(4u, dims.columns - column); i++) {
-        let at = out_index(group, row, column + i);
+    for (var i = 0u; i < places.count; i++) {
         // @if SAVE_PRE
-        pre[at] = value.x;
+        pre[rest.x] = value.x;
         value = value.yzwx;
         // @end
         // @if RESIDUAL
-        finished.x += residual[at];
+        finished.x = activate(LAST, vec4<f32>(finished.x + residual[rest.x])).x;
         // @end
-        out[start + at] = finished.x;
+        out[start + rest.x] = finished.x;
         finished = finished.yzwx;
+        rest = rest.yzwx;
     }
     // @end
 }

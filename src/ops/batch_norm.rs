@@ -33,11 +33,12 @@ impl BatchNormOptions {
 /// Inputs x, running mean, running variance, then weight and bias where there; outputs y and, in training, the batch's mean and
 /// 1 / standard deviation, and the running mean and variance as they are after this batch. All but x and y are `[channels]`.
 #[derive(Debug, Clone, Copy, PartialEq)]
-struct BatchNorm {
-    options: BatchNormOptions,
-    training: bool,
-    weight: bool,
-    bias: bool,
+pub(super) struct BatchNorm {
+    pub options: BatchNormOptions,
+    /// Whether by the batch's own statistics.
+    pub training: bool,
+    pub weight: bool,
+    pub bias: bool,
 }
 
 /// x as `[batch, channels, places]`, and parts of 4 places or of 1.
@@ -86,6 +87,13 @@ impl Sizes {
 }
 
 impl BatchNorm {
+    /// What its inputs after x are.
+    pub fn parameters(&self) -> Vec<&'static str> {
+        let there = [true, true, self.weight, self.bias];
+        let names = ["mean", "variance", "scale", "shift"].into_iter().zip(there);
+        names.filter_map(|(name, there)| there.then_some(name)).collect()
+    }
+
     fn weight_index(&self) -> usize {
         3
     }

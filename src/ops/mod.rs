@@ -79,6 +79,17 @@ pub trait Op: Debug + Send + Sync + Any {
         None
     }
 
+    /// As [`Op::absorb`], once nothing is differentiated any more: the new op needs no backward rule.
+    fn absorb_finally(
+        &self,
+        _next: &dyn Op,
+        _operand: usize,
+        _inputs: &[Tensor],
+        _others: &[Tensor],
+    ) -> Option<Arc<dyn Op>> {
+        None
+    }
+
     /// For [`Op::absorb`].
     fn as_any(&self) -> &dyn Any;
 }

@@ -4,21 +4,22 @@ use crate::graph::{Node, Recording, Source, Tensor, TensorId};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-/// Lets every op absorb the only reader of its result, as long as any can. `kept` are tensors that must stay.
-pub fn fuse(mut recording: Recording, kept: &HashSet<TensorId>) -> Recording {
+/// Lets every op absorb the only reader of its result, as long as any can. `kept` are tensors that must stay; `finally` says that nothing
+/// is to be differentiated any more.
+pub fn fuse(mut recording: Recording, kept: &HashSet<TensorId>, finally: bool) -> Recording {
     let mut alive = vec![true; recording.nodes.len()];
     let mut index = 0;
     while index < recording.nodes.len() {
         // A merged node stands where the absorbed one stood, so it is met again further on.
         if alive[index] {
-            merge_next(&mut recording, &mut alive, index, kept);
+            merge_next(&mut recording, &mut alive, index, kept, finally);
         }
         index += 1;
     }
     compact(recording, &alive)
 }
 
-fn merge_next(recording: &mut Recording, alive: &mut [bool], index: usize, kept: &HashSet<TensorId>) {
+fn merge_next(recording: &mut Recording, alive: &mut [bool], index: usize, kept: &HashSet<TensorId>, finally: bool) {
     let node = &recording.nodes[index];
     let Some(result) = node.outputs.first().copied() else { return };
     if kept.contains(&result) || recording.outputs.iter().any(|(_, id)| *id == result) {
@@ -38,9 +39,10 @@ fn merge_next(recording: &mut Recording, alive: &mut [bool], index: usize, kept:
     }
     let others: Vec<TensorId> = next.inputs.iter().copied().filter(|id| *id != result).collect();
     let tensors = |ids: &[TensorId]| ids.iter().map(|id| recording.tensor(*id).clone()).collect::<Vec<Tensor>>();
-    let Some(op) = node.op.absorb(next.op.as_ref(), uses[0], &tensors(&node.inputs), &tensors(&others)) else {
-        return;
-    };
+    let (of_node, of_next) = (tensors(&node.inputs), tensors(&others));
+    let absorbed = node.op.absorb(next.op.as_ref(), uses[0], &of_node, &of_next);
+    let finally = || node.op.absorb_finally(next.op.as_ref(), uses[0], &of_node, &of_next).filter(|_| finally);
+    let Some(op) = absorbed.or_else(finally) else { return };
     let inputs: Vec<TensorId> = node.inputs.iter().copied().chain(others).collect();
     let extra: Vec<TensorId> = node.outputs[1..].to_vec();
     let mut outputs: Vec<TensorId> = next.outputs.iter().copied().chain(extra).collect();

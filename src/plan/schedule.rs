@@ -52,7 +52,7 @@ impl Draft {
     pub(super) fn new(store: &ParameterStore, mode: Mode, recording: Recording) -> Result<Self> {
         check_parameters(store, &recording)?;
         let outputs = keep(recording.outputs.iter().map(|(_, id)| *id));
-        let recording = rewrite::fuse(rewrite::prune(recording, &HashSet::new()), &outputs);
+        let recording = rewrite::fuse(rewrite::prune(recording, &HashSet::new()), &outputs, mode == Mode::Forward);
         let (recording, gradients) = match mode {
             Mode::Forward => (recording, Vec::new()),
             Mode::Gradients => with_gradients(recording)?,
@@ -267,7 +267,7 @@ fn with_gradients(recording: Recording) -> Result<(Recording, Vec<(usize, Tensor
     let mut kept = keep(gradients.iter().map(|(_, id)| *id));
     let recording = rewrite::prune(recording, &kept);
     kept.extend(recording.outputs.iter().map(|(_, id)| *id));
-    Ok((rewrite::fuse(recording, &kept), gradients))
+    Ok((rewrite::fuse(recording, &kept, true), gradients))
 }
 
 /// The tensor that holds `gradient`'s elements (itself, or what it is a view of), if nothing else reads them.

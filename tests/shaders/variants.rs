@@ -72,6 +72,18 @@ where
     plan.program().kernels().cloned().collect()
 }
 
+/// A convolution that takes in what follows it, because nothing of it is differentiated.
+fn normed(graph: &Graph, size: usize, bias: bool, residual: bool) -> Var<'_> {
+    let input = |name: &str, shape: &[usize]| graph.input(&format!("normed {size} {name}"), shape);
+    let bias = bias.then(|| input("bias", &[4]));
+    let conv = input("x", &[2, 3, size, 4]).conv(input("weight", &[4, 3, 1, 1]), bias, &ConvOptions::default());
+    let running = Running { mean: input("mean", &[4]), variance: input("variance", &[4]) };
+    let [scale, shift] = ["scale", "shift"].map(|name| residual.then(|| input(name, &[4])));
+    let y = conv.batch_norm_by_running(scale, shift, running, 1e-3);
+    let y = if residual { (y + input("residual", &[2, 4, size, 4])).relu() } else { y.gelu() };
+    y * graph.input_with_grad(&format!("normed {size} factor"), y.shape())
+}
+
 type Build = for<'g> fn(&'g Graph) -> Vec<Var<'g>>;
 
 const ZOO: &[(&str, Build)] = &[
@@ -92,6 +104,10 @@ const ZOO: &[(&str, Build)] = &[
             convolved("groups", &[2, 6, 20], &[4, 3, 3], options().groups(2).dilation(&[2])),
             convolved("volume", &[1, 2, 4, 6, 6], &[70, 2, 3, 3, 3], options().padding(&[1])),
             convolved("long", &[4, 8, 64, 64], &[8, 8, 3, 3], options().padding(&[1])),
+            convolved("filled up", &[1, 4, 6, 14], &[4, 4, 3, 3], options().padding(&[1])),
+            convolved("phases", &[1, 4, 8, 16], &[4, 4, 3, 3], options().padding(&[1]).stride(&[2])),
+            normed(graph, 4, false, true),
+            normed(graph, 5, true, false),
         ]
     }),
     ("windows", |graph| {

@@ -1,7 +1,8 @@
 //! The gradients of a convolution.
 
 use super::Conv;
-use super::kernel::{self, Finish, Geometry, Pass};
+use super::kernel::{self, Finish};
+use super::product::{Geometry, Pass};
 use crate::error::Result;
 use crate::graph::{DType, Shape, Tensor, Var};
 use crate::ops::elementwise::Activation;
@@ -30,9 +31,9 @@ pub(super) fn backward<'g>(op: &Conv, cx: &Backward<'g>) -> Vec<Option<Var<'g>>>
     };
     let filters = geometry.groups * geometry.filters;
     gradients[0] = cx.needs(0).then(|| {
-        // [group, filter, channel, tap] to [group, channel, filter, tap]: a row per channel, as the product reads it
+        // [group, filter, channel, tap] to [group, channel, tap, filter]: a row per channel, as the product reads it
         let sizes = [geometry.groups, geometry.filters, geometry.channels, geometry.taps()];
-        let transposed = weight.reshape(sizes).permute(&[0, 2, 1, 3]);
+        let transposed = weight.reshape(sizes).permute(&[0, 2, 3, 1]);
         x.graph().apply_one(Gradient { pass: Pass::ToInput, geometry, of: x.shape() }, &[transposed, g])
     });
     gradients[1] = cx

@@ -43,11 +43,29 @@ pub(crate) struct Axis {
 
 impl Axis {
     /// What an axis is that a tensor of fewer dimensions lacks.
-    const ABSENT: Axis = Axis { input: 1, output: 1, kernel: 1, stride: 1, dilation: 1, before: 0, after: 0 };
+    pub const ABSENT: Axis = Axis { input: 1, output: 1, kernel: 1, stride: 1, dilation: 1, before: 0, after: 0 };
+
+    fn sizes(&self) -> [usize; 6] {
+        [self.input, self.output, self.kernel, self.stride, self.dilation, self.before]
+    }
 
     /// From the first to the last element under a window.
     pub fn reach(&self) -> usize {
         (self.kernel - 1) * self.dilation + 1
+    }
+
+    /// What stride and dilation have in common: taps that are `stride / common` apart lie on elements a multiple of the stride apart.
+    pub fn common(&self) -> usize {
+        let (mut common, mut rest) = (self.stride, self.dilation);
+        while rest > 0 {
+            (common, rest) = (rest, common % rest);
+        }
+        common
+    }
+
+    /// The tap whose element is `common` beyond a multiple of the stride.
+    pub fn turn(&self) -> usize {
+        (0..self.stride).find(|tap| tap * self.dilation % self.stride == self.common() % self.stride).unwrap_or(0)
     }
 }
 
@@ -123,9 +141,18 @@ pub(crate) fn constants(axes: &Axes) -> Vec<(&'static str, u32)> {
         ["IN_H", "OUT_H", "KERNEL_H", "STRIDE_H", "DILATION_H", "BEFORE_H"],
         ["IN_W", "OUT_W", "KERNEL_W", "STRIDE_W", "DILATION_W", "BEFORE_W"],
     ];
-    let of = |axis: &Axis| [axis.input, axis.output, axis.kernel, axis.stride, axis.dilation, axis.before];
-    let all = NAMES.iter().zip(axes).flat_map(|(names, axis)| names.iter().copied().zip(of(axis)));
+    let all = NAMES.iter().zip(axes).flat_map(|(names, axis)| names.iter().copied().zip(axis.sizes()));
     all.map(|(name, value)| (name, value as u32)).collect()
+}
+
+/// The same as members of a shader's `dims`: `in_d`, `in_h`, `in_w` and so on.
+pub(crate) fn scalars(axes: &Axes) -> Vec<(&'static str, usize)> {
+    const NAMES: [[&str; 6]; 3] = [
+        ["in_d", "out_d", "kernel_d", "stride_d", "dilation_d", "before_d"],
+        ["in_h", "out_h", "kernel_h", "stride_h", "dilation_h", "before_h"],
+        ["in_w", "out_w", "kernel_w", "stride_w", "dilation_w", "before_w"],
+    ];
+    NAMES.iter().zip(axes).flat_map(|(names, axis)| names.iter().copied().zip(axis.sizes())).collect()
 }
 
 /// The axes' output sizes, without those that are absent.

@@ -1,128 +1,50 @@
-//! Which convolution kernel a pass takes, its geometry, and its dispatches.
+//! Which convolution kernel a pass takes, and its dispatches.
 
-use super::geometry::{Axes, Axis, constants, volume};
+use super::product::{Geometry, Pass, Product};
 use crate::error::Result;
 use crate::gpu::Capabilities;
 use crate::ops::elementwise::Activation;
 use crate::ops::reduce::add_pieces;
 use crate::plan::{Dispatch, Lower, Operand};
 
-/// The three products that a convolution and its gradients are; `shaders/shared/conv_places.wgsl` says of what.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Pass {
-    Forward,
-    ToInput,
-    ToWeight,
-}
-
-/// A convolution's sizes; channels and filters are those of one group.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Geometry {
-    pub batch: usize,
-    pub groups: usize,
-    pub channels: usize,
-    pub filters: usize,
-    /// Spatial axes that there are.
-    pub rank: usize,
-    pub axes: Axes,
-}
-
-/// A pass as a matrix product.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Product {
-    rows: usize,
-    columns: usize,
-    k: usize,
-    /// What A has along memory at a stretch.
-    a_stretch: usize,
-    /// What the result has.
-    out_stretch: usize,
-}
-
-impl Geometry {
-    pub fn taps(&self) -> usize {
-        volume(&self.axes, |axis| axis.kernel)
-    }
-
-    pub fn inputs(&self) -> usize {
-        volume(&self.axes, |axis| axis.input)
-    }
-
-    pub fn outputs(&self) -> usize {
-        volume(&self.axes, |axis| axis.output)
-    }
-
-    /// Whether every window is one element and they lie side by side: the convolution is a product with the input itself.
-    fn pointwise(&self) -> bool {
-        self.axes.iter().all(|axis| axis.kernel == 1 && axis.stride == 1 && axis.before + axis.after == 0)
-    }
-
-    /// Multiply-adds count as two.
-    pub fn flops(&self) -> u64 {
-        let of_one = 2 * self.channels * self.taps() * self.filters * self.groups;
-        of_one as u64 * (self.batch * self.outputs()) as u64
-    }
-
-    fn product(&self, pass: Pass) -> Product {
-        let (places, inputs, taps) = (self.outputs(), self.inputs(), self.taps());
-        match pass {
-            Pass::Forward => Product {
-                rows: self.filters,
-                columns: self.batch * places,
-                k: self.channels * taps,
-                a_stretch: self.channels * taps,
-                out_stretch: places,
-            },
-            Pass::ToInput => Product {
-                rows: self.channels,
-                columns: self.batch * inputs,
-                k: self.filters * taps,
-                a_stretch: self.filters * taps,
-                out_stretch: inputs,
-            },
-            Pass::ToWeight => Product {
-                rows: self.filters,
-                columns: self.channels * taps,
-                k: self.batch * places,
-                a_stretch: places,
-                out_stretch: self.channels * taps,
-            },
-        }
-    }
-
-    fn constants(&self, pass: Pass) -> Vec<(&'static str, u32)> {
-        let back = pass == Pass::ToInput;
-        // windows stay inside where nothing is padded; an element may lie under fewer windows than there are taps
-        let check = |axis: &Axis| {
-            let to_few = back && (axis.kernel > 1 || axis.stride > 1 || axis.output != axis.input);
-            u32::from(axis.before + axis.after > 0 || to_few)
-        };
-        let [depth, height, width] = &self.axes;
-        let mut constants = constants(&self.axes);
-        constants.extend([
-            ("FORWARD", u32::from(pass == Pass::Forward)),
-            ("TO_INPUT", u32::from(back)),
-            ("TO_WEIGHT", u32::from(pass == Pass::ToWeight)),
-            ("CHANNELS", self.channels as u32),
-            ("FILTERS", self.filters as u32),
-            ("GROUPS", self.groups as u32),
-            ("CHECK_D", check(depth)),
-            ("CHECK_H", check(height)),
-            ("CHECK_W", check(width)),
-            ("STRIDED", u32::from(back && self.axes.iter().any(|axis| axis.stride > 1))),
-        ]);
-        constants
-    }
-}
-
 /// What follows the product of a forward pass.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Finish {
     pub bias: Option<Operand>,
-    pub residual: Option<Operand>,
+    /// Statistics and parameters of a batch norm, by the shader's names, and what is added to its variance.
+    pub norm: Vec<(&'static str, Operand)>,
+    pub epsilon: f32,
     pub activation: Activation,
+    pub residual: Option<Operand>,
+    /// Of the sum with the residual.
+    pub last: Activation,
     /// Where the activation's input goes.
     pub pre: Option<Operand>,
+}
+
+impl Finish {
+    fn constants(&self) -> [(&'static str, u32); 8] {
+        let normed = |name| u32::from(self.norm.iter().any(|(bound, _)| *bound == name));
+        [
+            ("BIAS", u32::from(self.bias.is_some())),
+            ("NORM", u32::from(!self.norm.is_empty())),
+            ("SCALE", normed("scale")),
+            ("SHIFT", normed("shift")),
+            ("SAVE_PRE", u32::from(self.pre.is_some())),
+            ("ACTIVATION", self.activation as u32),
+            ("RESIDUAL", u32::from(self.residual.is_some())),
+            ("LAST", self.last as u32),
+        ]
+    }
+
+    fn bind(self, mut dispatch: Dispatch) -> Dispatch {
+        if !self.norm.is_empty() {
+            dispatch = dispatch.set_float("epsilon", self.epsilon);
+        }
+        let others = [("bias", self.bias), ("residual", self.residual), ("pre", self.pre)];
+        let others = others.into_iter().filter_map(|(name, operand)| Some((name, operand?)));
+        self.norm.into_iter().chain(others).fold(dispatch, |dispatch, (name, operand)| dispatch.bind(name, operand))
+    }
 }
 
 /// Emits `pass` over A and B as `shaders/shared/conv_places.wgsl` defines them.
@@ -133,76 +55,137 @@ pub(super) fn emit(
     [a, b, out]: [Operand; 3],
     finish: Finish,
 ) -> Result<()> {
-    let product = geometry.product(pass);
-    let choice = choose(&product, pass, geometry.groups, cx.capabilities());
-    let splits = product.k.div_ceil(choice.k_per_split);
-    let elements = geometry.groups * product.rows * product.columns;
-    let mut constants = geometry.constants(pass);
+    let geometry = geometry.flattened();
+    let family = Family::of(&geometry, pass, cx.capabilities());
+    let reading = geometry.reading(pass, family != Family::Tiles);
+    let mut product = geometry.product(pass, reading);
+    // one weight at a time is written there
+    product.out_vector &= !(family == Family::Direct && pass == Pass::ToWeight);
+    let choice = choose(family, &product, pass, geometry.groups, cx.capabilities());
+    let splits = product.k.div_ceil(choice.k_per_split).max(1);
+    let elements = geometry.groups * product.rows * product.out_pitch;
+    let mut constants = geometry.constants(pass, &product, reading).to_vec();
     constants.extend(choice.constants);
-    constants.extend([
-        ("A_VECTOR", u32::from(product.a_stretch.is_multiple_of(4))),
-        ("B_VECTOR", u32::from(pass != Pass::ToWeight && geometry.pointwise() && geometry.outputs().is_multiple_of(4))),
-        ("OUT_VECTOR", u32::from(product.out_stretch.is_multiple_of(4))),
-        ("BIAS", u32::from(finish.bias.is_some())),
-        ("RESIDUAL", u32::from(finish.residual.is_some())),
-        ("SAVE_PRE", u32::from(finish.pre.is_some())),
-        ("ACTIVATION", finish.activation as u32),
-    ]);
+    constants.extend(finish.constants());
     let to = if splits > 1 { cx.workspace(splits * elements) } else { out.clone() };
-    let tiles = product.rows.div_ceil(choice.rows) * product.columns.div_ceil(choice.columns);
-    let mut dispatch = Dispatch::new(choice.shader, &constants, (tiles * geometry.groups * splits) as u32)
+    let layers = geometry.groups * splits * product.phases;
+    let workgroups = (choice.units * layers).div_ceil(choice.together);
+    let mut dispatch = Dispatch::new(choice.shader, &constants, workgroups as u32)
         .bind("a", a)
         .bind("b", b)
         .bind("out", to.clone())
         .set("rows", product.rows)
         .set("columns", product.columns)
         .set("k", product.k)
+        .set("layers", layers)
         .set("splits", splits)
         .set("k_per_split", choice.k_per_split)
-        .set("split_stride", if splits > 1 { elements } else { 0 });
-    for (name, operand) in [("bias", finish.bias), ("residual", finish.residual), ("pre", finish.pre)] {
-        if let Some(operand) = operand {
-            dispatch = dispatch.bind(name, operand);
-        }
-    }
-    cx.emit(dispatch);
+        .set("split_stride", if splits > 1 { elements } else { 0 })
+        .set("a_pitch", product.a_pitch)
+        .set("out_pitch", product.out_pitch)
+        .set("b_quads", geometry.elements_of_b(pass).div_ceil(4));
+    dispatch = geometry.set(pass, dispatch);
+    cx.emit(finish.bind(dispatch));
     if splits > 1 {
         add_pieces(cx, splits, elements, to, out);
     }
     Ok(())
 }
 
-/// A kernel, its tile, and how long a piece of k is.
+/// Which kind of kernel computes a pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Family {
+    /// Register tiles on software adapters whose subgroups all have so many lanes.
+    Registers(u32),
+    /// Tiles in workgroup memory.
+    Tiles,
+    /// No tiles: for small groups, which would fill only a corner of each.
+    Direct,
+}
+
+impl Family {
+    fn of(geometry: &Geometry, pass: Pass, capabilities: &Capabilities) -> Self {
+        // the most that fills less of a tile than a kernel without tiles saves, by rows of a tile or by its elements
+        const FEW_ROWS: usize = 4;
+        const FEW_WEIGHTS: usize = 32;
+        let registers = register_lanes(capabilities);
+        let few = match pass {
+            // tiles of 8 rows are no slower
+            Pass::Forward => geometry.filters <= FEW_ROWS && registers.is_none(),
+            Pass::ToInput => geometry.channels <= FEW_ROWS && registers.is_none(),
+            Pass::ToWeight => geometry.filters * geometry.channels * geometry.taps() <= FEW_WEIGHTS,
+        };
+        match registers {
+            _ if few && geometry.groups > 1 => Family::Direct,
+            Some(lanes) => Family::Registers(lanes),
+            None => Family::Tiles,
+        }
+    }
+}
+
+/// Lanes of the kernel of register tiles.
+fn register_lanes(capabilities: &Capabilities) -> Option<u32> {
+    capabilities.fixed_subgroup().filter(|lanes| capabilities.software && [4, 8].contains(lanes))
+}
+
+/// A kernel, how much it does at once, and how long a piece of k is.
 struct Choice {
     shader: &'static str,
     constants: Vec<(&'static str, u32)>,
-    rows: usize,
-    columns: usize,
+    /// Tiles, or invocations, or teams, of a layer.
+    units: usize,
+    /// Of those, how many are a workgroup.
+    together: usize,
     k_per_split: usize,
 }
 
-/// Register tiles on software adapters of one subgroup size. Else tiles of 64 x 64 where that fills the device, or of 32 x 32. The long
-/// k of a weight's gradient goes in pieces until the device is full.
-fn choose(product: &Product, pass: Pass, groups: usize, capabilities: &Capabilities) -> Choice {
+/// In register tiles the more rows, the fewer loads per product. Tiles in workgroup memory are 64 x 64 where that fills the device, or 32 x
+/// 32. The long k of a weight's gradient goes in pieces until the device is full.
+fn choose(family: Family, product: &Product, pass: Pass, groups: usize, capabilities: &Capabilities) -> Choice {
     let wanted: usize = match (capabilities.software, capabilities.discrete) {
         (true, _) => 16,
         (false, true) => 256,
         (false, false) => 32,
     };
-    let tiles = |rows, columns| product.rows.div_ceil(rows) * product.columns.div_ceil(columns) * groups;
-    let pieces = |tiles: usize| if pass == Pass::ToWeight { wanted.div_ceil(tiles) } else { 1 };
-    if let Some(lanes) = capabilities.fixed_subgroup().filter(|lanes| capabilities.software && [4, 8].contains(lanes)) {
-        const ROWS: usize = 32;
-        let columns = 4 * lanes as usize;
-        let k_per_split = piece(product.k, 4, pieces(tiles(ROWS, columns)));
-        let constants = vec![("LANES", lanes), ("ROWS", ROWS as u32)];
-        return Choice { shader: "conv_subgroup", constants, rows: ROWS, columns, k_per_split };
+    let tiles = |rows, columns| product.rows.div_ceil(rows) * product.columns.div_ceil(columns);
+    let k_per_split = |step: usize, tiles: usize| {
+        let pieces = if pass == Pass::ToWeight { wanted.div_ceil(tiles * groups) } else { 1 };
+        piece(product.k, step, pieces)
+    };
+    match family {
+        Family::Registers(lanes) => {
+            // tiles of 64 rows take 1.5 times as long as those of 32
+            let rows = match product.rows {
+                ..=8 => 8,
+                rows if rows.div_ceil(64) * 3 <= rows.div_ceil(32) * 2 => 64,
+                _ => 32,
+            };
+            let units = tiles(rows, 4 * lanes as usize);
+            let constants = vec![("LANES", lanes), ("ROWS", rows as u32), ("TURN", if rows > 32 { 4 } else { 2 })];
+            let k_per_split = k_per_split(4, units);
+            Choice { shader: "conv_subgroup", constants, units, together: 1, k_per_split }
+        }
+        Family::Tiles => {
+            let layers = groups * product.phases;
+            let side = if product.rows > 32 && tiles(64, 64) * layers >= wanted { 64 } else { 32 };
+            let constants = vec![("BLOCK_M", side as u32), ("BLOCK_N", side as u32)];
+            let units = tiles(side, side);
+            Choice { shader: "conv", constants, units, together: 1, k_per_split: k_per_split(16, units) }
+        }
+        Family::Direct if pass == Pass::ToWeight => {
+            let registers = register_lanes(capabilities);
+            let (lanes, together) = registers.map_or((32, 2), |lanes| (lanes, 1));
+            let subgroup = u32::from(registers.is_some());
+            let constants =
+                vec![("LANES", lanes), ("TEAMS", together as u32), ("SUBGROUP", subgroup), ("TREE", 1 - subgroup)];
+            let units = product.rows * product.columns;
+            Choice { shader: "conv_direct_weight", constants, units, together, k_per_split: product.k }
+        }
+        Family::Direct => {
+            let units = product.rows * product.columns.div_ceil(4);
+            Choice { shader: "conv_direct", constants: Vec::new(), units, together: 64, k_per_split: product.k }
+        }
     }
-    const BLOCK_K: usize = 16;
-    let side = if product.rows > 32 && tiles(64, 64) >= wanted { 64 } else { 32 };
-    let constants = vec![("BLOCK_M", side as u32), ("BLOCK_N", side as u32)];
-    let k_per_split = piece(product.k, BLOCK_K, pieces(tiles(side, side)));
-    Choice { shader: "conv", constants, rows: side, columns: side, k_per_split }
 }
 
 /// The length of about `pieces` equal pieces of `k`, none of them shorter than is worth it; a multiple of `step`.

@@ -1,19 +1,24 @@
 //! Convolution in one to three dimensions, with what follows it: bias, activation and residual in the kernel's epilogue.
 //!
-//! One kernel family, an implicit matrix product, computes the convolution and both gradients; fewer dimensions are three with sizes of
-//! 1. As with a matmul, model code writes the convolution and the ops after it, and the plan merges them ([`Op::absorb`]).
+//! One kernel family, an implicit matrix product, computes the convolution and both gradients; missing axes are axes of size 1. Sizes are
+//! uniforms, so that a network's layers share a few pipelines: each takes a driver a good part of a second. As with a matmul, model code
+//! writes the convolution and the ops after it, and the plan merges them ([`Op::absorb`]); where nothing is differentiated also a batch
+//! norm by running statistics ([`Op::absorb_finally`]).
 
 mod backward;
 pub(crate) mod geometry;
 mod kernel;
+mod product;
 
+use super::batch_norm::BatchNorm;
 use super::elementwise::{Activation, Binary, BinaryFunction, Unary};
 use super::{Backward, Op};
 use crate::error::Result;
 use crate::graph::{DType, Shape, Tensor, Var};
 use crate::plan::Lower;
 pub use geometry::{Padding, Windows};
-use kernel::{Finish, Geometry, Pass};
+use kernel::Finish;
+use product::{Geometry, MOST_DIVIDED, Pass};
 use std::any::Any;
 use std::sync::Arc;
 
@@ -85,24 +90,30 @@ impl ConvOptions {
             return Err(format!("{x} or {weight} has no elements"));
         }
         let axes = self.windows.over(input, kernel, false)?;
-        Ok(Geometry {
-            batch: *batch,
-            groups,
-            channels: *channels,
-            filters: all_filters / groups,
-            rank: input.len(),
-            axes,
-        })
+        let (rank, filters) = (input.len(), all_filters / groups);
+        let geometry = Geometry { batch: *batch, groups, channels: *channels, filters, rank, axes };
+        if geometry.most_divided() > MOST_DIVIDED {
+            let most = MOST_DIVIDED;
+            return Err(format!(
+                "{x} by {weight}: batch, channels, filters, taps and rows must be at most {most} each"
+            ));
+        }
+        Ok(geometry)
     }
 }
 
-/// Inputs x, weight, then bias and residual if there; outputs the result and, where there is an activation, its input.
+/// Inputs x, weight, then bias, what a batch norm has besides x, and residual if there; outputs the result and, where there is an
+/// activation before the residual, its input.
 #[derive(Debug, Clone, PartialEq)]
 struct Conv {
     options: ConvOptions,
     bias: bool,
+    /// By running statistics, in what is not differentiated.
+    norm: Option<BatchNorm>,
     activation: Activation,
     residual: bool,
+    /// Of the sum with the residual, in what is not differentiated.
+    last: Activation,
 }
 
 impl Conv {
@@ -111,7 +122,21 @@ impl Conv {
     }
 
     fn residual_input(&self) -> Option<usize> {
-        self.residual.then_some(2 + usize::from(self.bias))
+        self.residual.then(|| 2 + usize::from(self.bias) + self.norm.map_or(0, |norm| norm.parameters().len()))
+    }
+
+    /// The batch norm's inputs, by the shader's names.
+    fn norm_inputs(&self) -> impl Iterator<Item = (&'static str, usize)> {
+        let names = self.norm.map(|norm| norm.parameters()).unwrap_or_default();
+        names.into_iter().zip(2 + usize::from(self.bias)..)
+    }
+
+    /// Whether a kernel that reads so many tensors more stays within the portable number of buffers. (With a batch norm the activation's
+    /// input is never kept, without one there is room for it.)
+    fn has_room(&self, more: usize) -> bool {
+        const PORTABLE: usize = 8;
+        let norm = self.norm.map_or(0, |norm| norm.parameters().len());
+        3 + usize::from(self.bias) + norm + usize::from(self.residual) + more <= PORTABLE
     }
 
     fn with(&self, change: impl FnOnce(&mut Conv)) -> Option<Arc<dyn Op>> {
@@ -155,8 +180,11 @@ impl Op for Conv {
         let save_pre = self.output_count() > 1 && cx.output_used(1);
         let finish = Finish {
             bias: self.bias_input().map(|index| cx.input(index)),
+            norm: self.norm_inputs().map(|(name, index)| (name, cx.input(index))).collect(),
+            epsilon: self.norm.map_or(0.0, |norm| norm.options.epsilon),
             residual: self.residual_input().map(|index| cx.input(index)),
             activation: self.activation,
+            last: self.last,
             pre: save_pre.then(|| cx.output(1)),
         };
         let operands = [cx.input(1), cx.input(0), cx.output(0)];
@@ -174,13 +202,23 @@ impl Op for Conv {
         }
         if let Some(Binary(BinaryFunction::Add)) = next.as_any().downcast_ref::<Binary>() {
             let shape = self.infer(inputs).ok()?.first()?.0;
-            return if others.first()?.shape == shape { self.with(|conv| conv.residual = true) } else { None };
+            let fits = others.first()?.shape == shape && self.has_room(1);
+            return if fits { self.with(|conv| conv.residual = true) } else { None };
         }
-        let unary = next.as_any().downcast_ref::<Unary>()?;
-        let activation = unary.function.activation().filter(|_| unary.is_plain())?;
-        let from_input = matches!(activation, Activation::Relu | Activation::GeluErf | Activation::GeluTanh);
-        let free = self.activation == Activation::Identity;
-        if from_input && free { self.with(|conv| conv.activation = activation) } else { None }
+        let activation = absorbable(next).filter(|_| self.activation == Activation::Identity)?;
+        self.with(|conv| conv.activation = activation)
+    }
+
+    /// Also takes in a batch norm before these, and an activation behind the residual.
+    fn absorb_finally(&self, next: &dyn Op, operand: usize, _: &[Tensor], _: &[Tensor]) -> Option<Arc<dyn Op>> {
+        if self.residual {
+            let activation = absorbable(next).filter(|_| self.last == Activation::Identity)?;
+            return self.with(|conv| conv.last = activation);
+        }
+        let norm = *next.as_any().downcast_ref::<BatchNorm>().filter(|norm| !norm.training && operand == 0)?;
+        let first = self.norm.is_none() && self.activation == Activation::Identity;
+        let fits = self.has_room(norm.parameters().len());
+        if first && fits { self.with(|conv| conv.norm = Some(norm)) } else { None }
     }
 
     fn as_any(&self) -> &dyn Any {
@@ -188,12 +226,25 @@ impl Op for Conv {
     }
 }
 
+/// The activation that `next` is, if its derivative needs no more than its input.
+fn absorbable(next: &dyn Op) -> Option<Activation> {
+    let unary = next.as_any().downcast_ref::<Unary>()?;
+    let activation = unary.function.activation().filter(|_| unary.is_plain())?;
+    matches!(activation, Activation::Relu | Activation::GeluErf | Activation::GeluTanh).then_some(activation)
+}
+
 impl<'g> Var<'g> {
     /// Convolution (in truth cross-correlation, as everywhere in the field) of `[batch, channels, ..]` with `weight [filters, channels /
     /// groups, ..]` and `bias [filters]`, in as many dimensions as there are axes after the second, one to three.
     pub fn conv(self, weight: Var<'g>, bias: Option<Var<'g>>, options: &ConvOptions) -> Var<'g> {
-        let op =
-            Conv { options: options.clone(), bias: bias.is_some(), activation: Activation::Identity, residual: false };
+        let op = Conv {
+            options: options.clone(),
+            bias: bias.is_some(),
+            norm: None,
+            activation: Activation::Identity,
+            residual: false,
+            last: Activation::Identity,
+        };
         let inputs: Vec<Var<'g>> = [self, weight].into_iter().chain(bias).collect();
         self.graph().apply_one(op, &inputs)
     }

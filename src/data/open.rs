@@ -5,15 +5,30 @@ use std::path::Path;
 
 use super::corpus::Corpus;
 use super::mmsa::{self, MmsaOptions};
+use super::mult::{self, Emotion};
+use super::pickle;
 use crate::error::{Error, Result};
 
-/// Loads a corpus from a file of any known format; its content decides, not its name. Today: an MMSA pickle or `.npz`
-/// ([`mmsa::load`] with its default options).
+/// What some formats need to be told.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(default)]
+pub struct LoadOptions {
+    /// Which emotion of an IEMOCAP file is learnt.
+    pub emotion: Option<Emotion>,
+}
+
+/// [`load_corpus_with`] of the default options.
+pub fn load_corpus(path: impl AsRef<Path>) -> Result<Corpus> {
+    load_corpus_with(path, &LoadOptions::default())
+}
+
+/// Loads a corpus from a file of any known format; its content decides, not its name: an MMSA pickle or `.npz` ([`mmsa`]), a MulT pickle
+/// ([`mult`]).
 ///
 /// # Errors
 /// [`Error::Io`] where there is no such file, it is a directory or cannot be read; [`Error::Format`] where its format
 /// is unknown or its content is not what the format asks for.
-pub fn load_corpus(path: impl AsRef<Path>) -> Result<Corpus> {
+pub fn load_corpus_with(path: impl AsRef<Path>, options: &LoadOptions) -> Result<Corpus> {
     let path = path.as_ref();
     let metadata = std::fs::metadata(path).map_err(|error| match error.kind() {
         std::io::ErrorKind::NotFound => Error::io(path, "there is no such file; check the path"),
@@ -26,11 +41,30 @@ pub fn load_corpus(path: impl AsRef<Path>) -> Result<Corpus> {
     let file = std::fs::File::open(path).map_err(|error| Error::io(path, error))?;
     file.take(8).read_to_end(&mut start).map_err(|error| Error::io(path, error))?;
     match foreign_format(&start) {
-        None => mmsa::load(path, &MmsaOptions::default()),
+        None if start.starts_with(b"PK") => without_emotion(mmsa::load(path, &MmsaOptions::default())?, options),
+        None => {
+            let document = pickle::read(path)?;
+            if mult::is_mult(&document) {
+                return mult::from_pickle(&document, options.emotion);
+            }
+            without_emotion(mmsa::from_pickle(document, &MmsaOptions::default())?, options)
+        }
         Some(found) => {
-            let message = format!("{found}; known formats are the MMSA pickle (.pkl) and its arrays as .npz");
+            let message = format!("{found}; known formats are the MMSA pickle (.pkl), its arrays as .npz, and the MulT pickle (.pkl)");
             Err(Error::format(path, "format", message))
         }
+    }
+}
+
+/// Refuses an emotion where there is none to choose.
+fn without_emotion(corpus: Corpus, options: &LoadOptions) -> Result<Corpus> {
+    match options.emotion {
+        None => Ok(corpus),
+        Some(emotion) => Err(Error::Config(format!(
+            "the emotion '{}' was chosen, but {} has sentiment labels: choose none",
+            emotion.name(),
+            corpus.name
+        ))),
     }
 }
 

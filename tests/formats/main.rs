@@ -6,6 +6,7 @@
 mod cases;
 mod hostile;
 mod mmsa;
+mod mult;
 mod zoo;
 
 use std::path::{Path, PathBuf};

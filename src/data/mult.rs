@@ -48,9 +48,10 @@ impl std::str::FromStr for Emotion {
     type Err = Error;
 
     fn from_str(name: &str) -> Result<Self> {
-        Self::ALL.into_iter().find(|emotion| emotion.name() == name).ok_or_else(|| {
-            Error::Config(format!("there is no emotion '{name}': take neutral, happy, sad or angry"))
-        })
+        Self::ALL
+            .into_iter()
+            .find(|emotion| emotion.name() == name)
+            .ok_or_else(|| Error::Config(format!("there is no emotion '{name}': take neutral, happy, sad or angry")))
     }
 }
 
@@ -100,7 +101,11 @@ fn read_labels(item: &Item<'_>, emotion: Option<Emotion>) -> Result<(Labels, Vec
         ([_, 4, 2], Some(emotion)) => {
             let one_hot = item.numeric_array(3, "[N, 4, 2]")?.numbers().unwrap_or_default();
             if let Some(at) = one_hot.iter().position(|value| !value.is_finite()) {
-                return Err(item.error(format!("a label at [{}] is {}; every clip needs finite labels", at / 8, one_hot[at])));
+                return Err(item.error(format!(
+                    "a label at [{}] is {}; every clip needs finite labels",
+                    at / 8,
+                    one_hot[at]
+                )));
             }
             let chosen = one_hot.as_chunks::<2>().0.chunks_exact(4).filter_map(|clip| clip.get(emotion as usize));
             // the first largest, as argmax has it
@@ -112,7 +117,10 @@ fn read_labels(item: &Item<'_>, emotion: Option<Emotion>) -> Result<(Labels, Vec
             return Err(item.error(message));
         }
         (_, Some(emotion)) => {
-            let message = format!("'{}' was chosen, but the labels have the shape {shape:?}, not the [N, 4, 2] of four emotions: choose none", emotion.name());
+            let message = format!(
+                "'{}' was chosen, but the labels have the shape {shape:?}, not the [N, 4, 2] of four emotions: choose none",
+                emotion.name()
+            );
             return Err(item.error(message));
         }
         (_, None) => (Labels::Sentiment, item.numbers()?),

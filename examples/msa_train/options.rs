@@ -4,14 +4,17 @@ use crate::flags::{self, Defaults, TrainingFlags};
 use crate::msa::{DataSource, ModelConfig, RunConfig, VERSION};
 use crate::training;
 use clap::{Parser, ValueEnum};
-use limbic::data::Corpus;
+use limbic::data::mult::Emotion;
+use limbic::data::{Corpus, LoadOptions};
 use limbic::models::msa::{BaselineConfig, Encoder, ModalityConfig, MsaConfig, Pooling, Preset};
 use limbic::{Error, Result};
 use std::path::PathBuf;
 
 /// What a run that goes on takes from its checkpoint, beside [`flags::FIXED`].
-const FIXED: [&str; 16] = [
+const FIXED: [&str; 18] = [
     "data",
+    "stream",
+    "emotion",
     "preset",
     "baseline",
     "model_dim",
@@ -35,10 +38,17 @@ const FIXED: [&str; 16] = [
 #[derive(Debug, Clone, Parser)]
 #[command(rename_all = "snake_case")]
 pub struct Options {
-    /// MMSA data: a pickle (aligned_50.pkl, unaligned_50.pkl) or the same as .npz; or a folder that --export wrote. Default: the
-    /// built-in corpus.
+    /// A pickle of MMSA (aligned_50.pkl, unaligned_50.pkl; or the same as .npz) or of MulT (mosi_data.pkl, iemocap_data.pkl), told apart
+    /// by what is in it; a folder of clips to stream; or one that --export wrote. Default: the built-in corpus.
     #[arg(long, value_name = "FILE")]
     pub data: Option<PathBuf>,
+    /// Read clips from disk while training, so that they need not fit into memory: --data is written to clips/ in --out first. A folder
+    /// of such clips as --data is always read so.
+    #[arg(long, requires = "data")]
+    pub stream: bool,
+    /// Which of IEMOCAP's emotions to tell from the others: neutral, happy, sad or angry. It is trained with binary cross entropy.
+    #[arg(long, requires = "data")]
+    pub emotion: Option<Emotion>,
     /// Directory of the checkpoint, history and pictures.
     #[arg(long, value_name = "DIR", default_value = "runs/msa")]
     pub out: PathBuf,
@@ -124,6 +134,10 @@ impl Options {
         }
     }
 
+    pub fn reading(&self) -> LoadOptions {
+        LoadOptions { emotion: self.emotion }
+    }
+
     /// Checks the flags before any data is read: with the source's feature sizes, which decide nothing here.
     pub fn check(&self) -> Result<()> {
         training::check(&self.over(MsaConfig::source_modalities(1))?.training)
@@ -183,7 +197,13 @@ impl Options {
             learning_rate: if builtin { 2e-3 } else { 1e-4 },
             epochs: if builtin { 12 } else { 100 },
         };
-        Ok(RunConfig { version: VERSION, model, data: self.source(), training: self.training.config(&defaults) })
+        Ok(RunConfig {
+            version: VERSION,
+            model,
+            data: self.source(),
+            reading: self.reading(),
+            training: self.training.config(&defaults),
+        })
     }
 
     /// The corpus' modalities at their longest sequence, or --seq_len if that is shorter.

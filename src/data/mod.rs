@@ -14,6 +14,8 @@ pub mod mult;
 pub mod npz;
 mod open;
 pub mod pickle;
+mod prefetch;
+pub mod stream;
 mod threads;
 pub mod video;
 
@@ -23,3 +25,4 @@ pub use corpus::{Clip, Corpus, Labels, Modality, Sequence};
 pub use document::{Document, Item};
 pub use frames::{Fill, frame_indices};
 pub use open::{LoadOptions, load_corpus, load_corpus_with};
+pub use prefetch::{Prefetch, Waits};

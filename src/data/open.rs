@@ -50,7 +50,9 @@ pub fn load_corpus_with(path: impl AsRef<Path>, options: &LoadOptions) -> Result
             without_emotion(mmsa::from_pickle(document, &MmsaOptions::default())?, options)
         }
         Some(found) => {
-            let message = format!("{found}; known formats are the MMSA pickle (.pkl), its arrays as .npz, and the MulT pickle (.pkl)");
+            let message = format!(
+                "{found}; known formats are the MMSA pickle (.pkl), its arrays as .npz, and the MulT pickle (.pkl)"
+            );
             Err(Error::format(path, "format", message))
         }
     }

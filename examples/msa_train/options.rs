@@ -11,8 +11,9 @@ use limbic::{Error, Result};
 use std::path::PathBuf;
 
 /// What a run that goes on takes from its checkpoint, beside [`flags::FIXED`].
-const FIXED: [&str; 18] = [
+const FIXED: [&str; 19] = [
     "data",
+    "folds",
     "stream",
     "emotion",
     "preset",
@@ -39,9 +40,13 @@ const FIXED: [&str; 18] = [
 #[command(rename_all = "snake_case")]
 pub struct Options {
     /// A pickle of MMSA (aligned_50.pkl, unaligned_50.pkl; or the same as .npz) or of MulT (mosi_data.pkl, iemocap_data.pkl), told apart
-    /// by what is in it; a folder of clips to stream; or one that --export wrote. Default: the built-in corpus.
+    /// by what is in it; a folder of the CMU SDK's .csd files (build with --features csd), of clips to stream, or one that --export wrote. Default: the built-in corpus.
     #[arg(long, value_name = "FILE")]
     pub data: Option<PathBuf>,
+    /// Which videos of a folder of .csd files are in which split: lines 'train <video>', 'valid <video>', 'test <video>'. Default: folds.txt
+    /// in that folder.
+    #[arg(long, value_name = "FILE", requires = "data")]
+    pub folds: Option<PathBuf>,
     /// Read clips from disk while training, so that they need not fit into memory: --data is written to clips/ in --out first. A folder
     /// of such clips as --data is always read so.
     #[arg(long, requires = "data")]
@@ -135,7 +140,7 @@ impl Options {
     }
 
     pub fn reading(&self) -> LoadOptions {
-        LoadOptions { emotion: self.emotion }
+        LoadOptions { emotion: self.emotion, folds: self.folds.clone() }
     }
 
     /// Checks the flags before any data is read: with the source's feature sizes, which decide nothing here.

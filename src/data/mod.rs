@@ -5,6 +5,8 @@ mod batches;
 pub mod builtin;
 pub mod chalearn;
 mod corpus;
+#[cfg(feature = "csd")]
+pub mod csd;
 mod document;
 mod features;
 mod frames;

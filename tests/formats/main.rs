@@ -4,6 +4,8 @@
 
 #[path = "../support/cases.rs"]
 mod cases;
+#[cfg(feature = "csd")]
+mod csd;
 mod hostile;
 mod mmsa;
 mod mult;

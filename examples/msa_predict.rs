@@ -12,14 +12,14 @@ mod msa;
 mod output;
 
 use clap::Parser;
-use limbic::data::{Batches, Clip, Corpus};
+use limbic::data::stream::Split;
+use limbic::data::{Clip, Labels};
 use limbic::gpu::{Gpu, GpuOptions};
 use limbic::models::msa::{ClipScore, Scorer, SentimentModel};
 use limbic::plan::ParameterStore;
 use limbic::train::checkpoint::Checkpoint;
-use limbic::train::metrics::{SentimentMetrics, sentiment_table};
 use limbic::{Error, Result};
-use msa::{Data, DataSource, RunConfig};
+use msa::{Data, DataSource, Metrics, RunConfig};
 use output::{Format, SplitFlag, write_out};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -32,7 +32,7 @@ use std::process::ExitCode;
 struct Options {
     /// The directory that msa_train wrote (its --out).
     checkpoint: PathBuf,
-    /// An MMSA file, or a folder of exported clips. Default: what the model was trained on.
+    /// An MMSA or MulT file, or a folder of exported clips. Default: what the model was trained on.
     #[arg(long, value_name = "FILE")]
     data: Option<PathBuf>,
     #[arg(long, value_enum, default_value = "test")]
@@ -63,7 +63,7 @@ fn predict(options: &Options) -> Result<()> {
 
     let gpu = Gpu::with_options(&GpuOptions { adapter: options.adapter.clone(), ..GpuOptions::default() })?;
     let store = ParameterStore::new(&gpu, model.parameters(), &weights)?;
-    let scores = score(&store, model.as_ref(), &config, corpus, &splits)?;
+    let scores = score(&store, model.as_ref(), &config, &data, &splits)?;
     eprintln!("scored {} clips of {} on {}", scores.len(), corpus.name, gpu.info().name);
 
     let rows = splits.iter().flat_map(|(split, clips)| clips.iter().map(move |clip| (*split, clip)));
@@ -71,7 +71,7 @@ fn predict(options: &Options) -> Result<()> {
         rows.zip(&scores).map(|((split, clip), scored)| Row::new(split, clip, scored, model.as_ref())).collect();
     let table = Table { names: model.modalities().iter().map(|modality| modality.name.as_str()).collect(), rows };
     write_out(options.output.as_deref(), |out| table.write(options.format, out))?;
-    report(&table.rows)?;
+    report(&corpus.labels, &table.rows)?;
     if let Some(builtin) = &data.builtin {
         eprintln!("nobody can have a mean absolute error below {:.3} on this corpus", builtin.best_possible.all.mae);
     }
@@ -80,7 +80,7 @@ fn predict(options: &Options) -> Result<()> {
 
 fn load(options: &Options, config: &RunConfig) -> Result<Data> {
     let Some(path) = &options.data else {
-        let loaded = config.data.load().map_err(|error| match error {
+        let loaded = config.data.load(&config.reading).map_err(|error| match error {
             Error::Io { path, message } => {
                 Error::io(path, format!("{message} (the model was trained on it; --data names another file)"))
             }
@@ -88,7 +88,7 @@ fn load(options: &Options, config: &RunConfig) -> Result<Data> {
         });
         return loaded;
     };
-    let data = DataSource::File(path.clone()).load()?;
+    let data = DataSource::File(path.clone()).load(&config.reading)?;
     // exported clips bring the statistics of their corpus; a file of features does not
     if matches!(config.data, DataSource::Builtin { .. }) && !path.is_dir() {
         eprintln!(
@@ -103,11 +103,11 @@ fn score(
     store: &ParameterStore,
     model: &dyn SentimentModel,
     config: &RunConfig,
-    corpus: &Corpus,
+    data: &Data,
     splits: &[(&str, &[Clip])],
 ) -> Result<Vec<ClipScore>> {
     for modality in model.modalities() {
-        let column = corpus.modalities.iter().position(|other| other.name == modality.name);
+        let column = data.corpus.modalities.iter().position(|other| other.name == modality.name);
         let len = |clip: &Clip| column.and_then(|column| clip.sequences.get(column)).map_or(0, |sequence| sequence.len);
         let cut = splits.iter().flat_map(|(_, clips)| *clips).filter(|clip| len(clip) > modality.seq_len).count();
         if cut > 0 {
@@ -120,17 +120,18 @@ fn score(
     let most = splits.iter().map(|(_, clips)| clips.len()).max().unwrap_or(1);
     let batch = config.training.batch_size.clamp(1, most);
     let scorer = Scorer::new(store, model, &msa::batch_shape(model, batch))?;
-    let wanted = msa::wanted(model);
-    let batches = splits.iter().map(|(_, clips)| Batches::new(corpus, clips, &wanted, batch));
-    let batches = batches.collect::<Result<Vec<_>>>()?;
-    scorer.run_all(batches.iter().flat_map(Batches::in_order))
+    let mut scores = Vec::new();
+    for split in Split::ALL.into_iter().filter(|split| splits.iter().any(|(name, _)| *name == split.name())) {
+        scores.extend(data.scores(&scorer, model, split)?);
+    }
+    Ok(scores)
 }
 
-fn report(rows: &[Row<'_>]) -> Result<()> {
+fn report(kind: &Labels, rows: &[Row<'_>]) -> Result<()> {
     let predicted: Vec<f32> = rows.iter().map(|row| row.score).collect();
     let labels: Vec<f32> = rows.iter().map(|row| row.label).collect();
-    let metrics = SentimentMetrics::compute(&predicted, &labels)?;
-    eprintln!("{}", sentiment_table([("against the labels", &metrics)]));
+    let metrics = Metrics::compute(kind, &predicted, &labels)?;
+    eprintln!("{}", Metrics::table([("against the labels", &metrics)]));
     Ok(())
 }
 

@@ -4,7 +4,7 @@
     python scripts/make_test_files.py tests/files
 
 Run it once under each toolchain; it writes the files of the one that runs it:
-    Python 3 with numpy >= 2   all MMSA files, npz, the type zoo in protocols 0 to 5, the hostile files
+    Python 3 with numpy >= 2   all MMSA and MulT files, npz, the type zoo in protocols 0 to 5, the hostile files
     Python 3 with numpy 1.26   MMSA files and the zoo under numpy 1's names (numpy.core), protocols 2, 3, 5
     Python 2.7 with numpy 1.16 the zoo, ChaLearn-like and MulT-like pickles, protocols 0 to 2
 
@@ -146,6 +146,73 @@ def mult():
     return data
 
 
+def mult_features(steps, dims, front=False, emotions=False, ids="rows"):
+    """As MulT's files: no lengths, zeros pad. Clip 0 has an audio step of -inf, clip 1 of train no vision at all."""
+    data = {}
+    for s, split in enumerate(SPLITS):
+        count = COUNTS[s]
+        arrays = []
+        for m in range(3):
+            lengths = [length(m, n, steps[m]) for n in range(count)]
+            array = features(s, m, count, steps[m], dims[m], "f4", lengths, 0)
+            if front:
+                for n in range(count):
+                    array[n] = np.roll(array[n], steps[m] - lengths[n], axis=0)
+            arrays.append(array)
+        text, audio, vision = arrays
+        audio[0, 1, 0] = -np.inf
+        if s == 0:
+            vision[1] = 0
+        labels = np.array([n * 0.5 - 1 for n in range(count)], dtype="f4").reshape(count, 1, 1)
+        if emotions:
+            labels = np.zeros((count, 4, 2), dtype="i8")
+            for n in range(count):
+                for e in range(4):
+                    labels[n, e, int(n % 4 == e)] = 1
+        data[split] = {"text": text, "audio": audio, "vision": vision, "labels": labels}
+        if ids == "rows":
+            rows = [["v%d" % n, "%.1f" % n, "%.1f" % (n + 1)] for n in range(count)]
+            data[split]["id"] = np.array(rows).astype("S8")
+        elif ids == "objects":
+            data[split]["id"] = np.array([["v%d" % n, "%d" % n] for n in range(count)], dtype=object)
+        elif ids == "list":
+            data[split]["id"] = [b"v%d" % n for n in range(count)]
+    return data
+
+
+def mult_edited(split, key, value, **options):
+    data = mult_features((3, 4, 2), (2, 2, 2), **options)
+    if value is None:
+        del data[split][key]
+    elif callable(value):
+        value(data[split][key])
+    else:
+        data[split][key] = value
+    return data
+
+
+def write_mult(out):
+    write(out, "mult_aligned.pkl", mult_features((5, 5, 5), (6, 5, 4), front=True), 2)
+    write(out, "mult_unaligned.pkl", mult_features((5, 8, 7), (6, 5, 4), front=True, ids="objects"), 4)
+    write(out, "mult_end_padded.pkl", mult_features((5, 8, 7), (6, 5, 4), ids="list"), 4)
+    write(out, "mult_iemocap.pkl", mult_features((5, 5, 5), (6, 5, 4), emotions=True, ids="none"), 4)
+    for name, data in {
+        "mult_no_vision": mult_edited("valid", "vision", None),
+        "mult_clip_count": mult_edited("train", "audio", np.ones((3, 4, 2), dtype="f4")),
+        "mult_features": mult_edited("test", "text", np.ones((3, 3, 5), dtype="f4")),
+        "mult_nan_audio": mult_edited("test", "audio", put((2, 1, 1), np.nan)),
+        "mult_nan_label": mult_edited("test", "labels", put((1, 0, 0), np.nan)),
+        "mult_label_shape": mult_edited("train", "labels", np.zeros((4, 3, 2))),
+        "mult_label_text": mult_edited("train", "labels", np.array(["a", "b", "c", "d"])),
+        "mult_nan_emotion": mult_edited("train", "labels", np.full((4, 4, 2), np.nan)),
+        "mult_id_count": mult_edited("train", "id", [b"a", b"b", b"c"]),
+        "mult_id_numbers": mult_edited("train", "id", np.arange(4)),
+        "mult_no_clips": mult_edited("valid", "labels", np.zeros((0, 1, 1))),
+        "mult_runs_code": mult_edited("train", "id", Call(os.system, "touch code-was-run")),
+    }.items():
+        write(out, "bad_%s.pkl" % name, data, 4)
+
+
 class Call(object):
     """Pickles as a call that unpickling would make."""
 
@@ -261,6 +328,7 @@ def main(out):
     write(out, "sims_%s_p4.pkl" % TAG, sims(), 4)
     if NUMPY2:
         write_npz(out)
+        write_mult(out)
         write(out, "without_text_bert.pkl", edited("train", "text_bert", None), 4)
         silent = aligned()
         silent["train"]["audio"][1] = 0

@@ -20,10 +20,9 @@ use limbic::gpu::Gpu;
 use limbic::models::msa::BaselineConfig;
 use limbic::train::checkpoint::Checkpoint;
 use limbic::train::fit::Ending;
-use limbic::train::metrics::{SentimentMetrics, sentiment_table};
 use limbic::train::progress::TrainingBar;
 use limbic::{Error, Result};
-use msa::{Data, ModelConfig, RunConfig};
+use msa::{Data, DataSource, Metrics, ModelConfig, RunConfig};
 use options::Options;
 use run::Run;
 use std::process::ExitCode;
@@ -41,18 +40,29 @@ fn train(options: &Options) -> Result<()> {
     }
     let gpu = training::open_gpu(options.adapter.as_deref())?;
     let saved = if options.resume { Some(resumed(options, &Checkpoint::open(&options.out)?)?) } else { None };
-    let source = saved.as_ref().map_or_else(|| options.source(), |config| config.data.clone());
-    let data = source.load()?;
+    let data = match &saved {
+        Some(config) => config.data.load(&config.reading)?,
+        None => options.source().load(&options.reading())?,
+    };
     report::describe_data(&data);
-    let config = match saved {
+    let mut config = match saved {
         Some(config) => config,
         None => options.config(&data.corpus)?,
     };
     let checkpoint = training::checkpoint(&options.out, options.resume)?;
+    let data = if options.stream && data.streamed.is_none() {
+        let folder = options.out.join("clips");
+        let data = data.on_disk(&folder)?;
+        config.data = DataSource::File(folder);
+        data
+    } else {
+        data
+    };
     training::catch_interrupt();
 
-    let mut run = Run::new(&gpu, config.clone(), &data.corpus)?;
+    let mut run = Run::new(&gpu, config.clone(), &data)?;
     training::describe_model(run.model.parameters(), &run.trainer, config.training.batch_size);
+    report::describe_stream(&run)?;
     if options.profile {
         report::profile(&mut run)?;
     }
@@ -74,7 +84,7 @@ fn train(options: &Options) -> Result<()> {
         println!("there are no test clips to measure it on; the model is in {}", shown(&options.out));
         return Ok(());
     }
-    let mut rows: Vec<(String, SentimentMetrics)> = Vec::new();
+    let mut rows: Vec<(String, Metrics)> = Vec::new();
     let (metrics, scores) = run.test()?;
     rows.push((name_of(&config.model).to_string(), metrics));
     report::pictures(&options.out, &run, &data, &outcome.history, &scores)?;
@@ -86,9 +96,12 @@ fn train(options: &Options) -> Result<()> {
         return Ok(());
     }
     println!("\ntest clips: {}\n", data.corpus.test.len());
-    println!("{}", sentiment_table(rows.iter().map(|(name, metrics)| (name.as_str(), metrics))));
+    println!("{}", Metrics::table(rows.iter().map(|(name, metrics)| (name.as_str(), metrics))));
     report::best_possible(&data);
     report::comparison(&options.out, &rows, &data)?;
+    if let Some(peak) = report::peak_memory() {
+        println!("memory    {peak:.0} MiB of the process at most");
+    }
     println!("checkpoint, history.csv and pictures are in {}", shown(&options.out));
     Ok(())
 }
@@ -101,7 +114,7 @@ fn resumed(options: &Options, checkpoint: &Checkpoint) -> Result<RunConfig> {
 }
 
 fn export(options: &Options, directory: &std::path::Path) -> Result<()> {
-    let data = options.source().load()?;
+    let data = options.source().load(&options.reading())?;
     report::describe_data(&data);
     let Some(builtin) = &data.builtin else {
         return Err(Error::Config("--export writes the built-in corpus; it does not go with --data".to_string()));
@@ -119,7 +132,7 @@ fn name_of(model: &ModelConfig) -> &'static str {
 }
 
 /// The baseline and each modality alone, trained the same way.
-fn compare(gpu: &Gpu, config: &RunConfig, data: &Data) -> Result<Vec<(String, SentimentMetrics)>> {
+fn compare(gpu: &Gpu, config: &RunConfig, data: &Data) -> Result<Vec<(String, Metrics)>> {
     let ModelConfig::SequenceLevel(model) = &config.model else { return Ok(Vec::new()) };
     let mut others = vec![("early pooling".to_string(), ModelConfig::Baseline(BaselineConfig::like(model, true)))];
     for modality in &model.modalities {
@@ -131,7 +144,7 @@ fn compare(gpu: &Gpu, config: &RunConfig, data: &Data) -> Result<Vec<(String, Se
             break;
         }
         let config = RunConfig { model, ..config.clone() };
-        let mut run = Run::new(gpu, config.clone(), &data.corpus)?;
+        let mut run = Run::new(gpu, config.clone(), data)?;
         println!("\n{name}");
         let mut observer = TrainingBar::new(EVERY);
         let outcome = run.fit(None, false, &mut observer)?;

@@ -4,14 +4,18 @@ use crate::flags::{self, Defaults, TrainingFlags};
 use crate::msa::{DataSource, ModelConfig, RunConfig, VERSION};
 use crate::training;
 use clap::{Parser, ValueEnum};
-use limbic::data::Corpus;
+use limbic::data::mult::Emotion;
+use limbic::data::{Corpus, LoadOptions};
 use limbic::models::msa::{BaselineConfig, Encoder, ModalityConfig, MsaConfig, Pooling, Preset};
 use limbic::{Error, Result};
 use std::path::PathBuf;
 
 /// What a run that goes on takes from its checkpoint, beside [`flags::FIXED`].
-const FIXED: [&str; 16] = [
+const FIXED: [&str; 19] = [
     "data",
+    "folds",
+    "stream",
+    "emotion",
     "preset",
     "baseline",
     "model_dim",
@@ -35,10 +39,21 @@ const FIXED: [&str; 16] = [
 #[derive(Debug, Clone, Parser)]
 #[command(rename_all = "snake_case")]
 pub struct Options {
-    /// MMSA data: a pickle (aligned_50.pkl, unaligned_50.pkl) or the same as .npz; or a folder that --export wrote. Default: the
-    /// built-in corpus.
+    /// A pickle of MMSA (aligned_50.pkl, unaligned_50.pkl; or the same as .npz) or of MulT (mosi_data.pkl, iemocap_data.pkl), told apart
+    /// by what is in it; a folder of the CMU SDK's .csd files (build with --features csd), of clips to stream, or one that --export wrote. Default: the built-in corpus.
     #[arg(long, value_name = "FILE")]
     pub data: Option<PathBuf>,
+    /// Which videos of a folder of .csd files are in which split: lines 'train <video>', 'valid <video>', 'test <video>'. Default: folds.txt
+    /// in that folder.
+    #[arg(long, value_name = "FILE", requires = "data")]
+    pub folds: Option<PathBuf>,
+    /// Read clips from disk while training, so that they need not fit into memory: --data is written to clips/ in --out first. A folder
+    /// of such clips as --data is always read so.
+    #[arg(long, requires = "data")]
+    pub stream: bool,
+    /// Which of IEMOCAP's emotions to tell from the others: neutral, happy, sad or angry. It is trained with binary cross entropy.
+    #[arg(long, requires = "data")]
+    pub emotion: Option<Emotion>,
     /// Directory of the checkpoint, history and pictures.
     #[arg(long, value_name = "DIR", default_value = "runs/msa")]
     pub out: PathBuf,
@@ -125,6 +140,10 @@ impl Options {
         }
     }
 
+    pub fn reading(&self) -> LoadOptions {
+        LoadOptions { emotion: self.emotion, folds: self.folds.clone() }
+    }
+
     /// Checks the flags before any data is read: with the source's feature sizes, which decide nothing here.
     pub fn check(&self) -> Result<()> {
         training::check(&self.over(MsaConfig::source_modalities(1))?.training)
@@ -184,7 +203,13 @@ impl Options {
             learning_rate: if builtin { 2e-3 } else { 1e-4 },
             epochs: if builtin { 12 } else { 100 },
         };
-        Ok(RunConfig { version: VERSION, model, data: self.source(), training: self.training.config(&defaults) })
+        Ok(RunConfig {
+            version: VERSION,
+            model,
+            data: self.source(),
+            reading: self.reading(),
+            training: self.training.config(&defaults),
+        })
     }
 
     /// The corpus' modalities at their longest sequence, or --seq_len if that is shorter.

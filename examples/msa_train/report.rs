@@ -1,21 +1,21 @@
 //! What is printed and drawn: data, model, profile, results, pictures.
 
-use crate::msa::{Data, wanted};
+use crate::msa::{AHEAD, Data, Metrics, wanted};
 use crate::run::{Run, labels};
 use crate::training::loss_curves;
+use limbic::Result;
 use limbic::data::builtin::{AUDIO_HOP, FRAME_RATE, SAMPLE_RATE};
-use limbic::data::{Batches, Clip, Corpus};
+use limbic::data::stream::Split;
+use limbic::data::{Batches, Clip, Corpus, Labels};
 use limbic::graph::Graph;
 use limbic::models::msa::{ClipScore, ModalityInput, Msa};
 use limbic::nn::Context;
 use limbic::plan::{Mode, Plan};
 use limbic::train::history::History;
-use limbic::train::metrics::SentimentMetrics;
 use limbic::viz::{
     AttentionMap, AttentionOptions, BarSeries, BarsOptions, FusionOptions, Reference, ScatterOptions, attention, bars,
     fusion_weights, scatter,
 };
-use limbic::{Error, Result};
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -35,12 +35,30 @@ pub fn describe_data(data: &Data) {
     }
 }
 
+/// What stays on disk, and what of it is in memory.
+pub fn describe_stream(run: &Run<'_>) -> Result<()> {
+    let Some(streamed) = &run.data.streamed else { return Ok(()) };
+    let wanted = wanted(run.model.as_ref());
+    let batches = streamed.batches(Split::Train, &wanted, run.config.training.batch_size, AHEAD)?;
+    let mib = |bytes: f64| bytes / f64::from(1 << 20);
+    println!(
+        "data      {:.1} MiB on disk, read while training: at most {:.1} MiB of batches in memory, {AHEAD} ahead",
+        mib(streamed.bytes_on_disk() as f64),
+        mib(batches.bytes() as f64)
+    );
+    Ok(())
+}
+
+/// The most memory that the process has taken so far, in MiB, where the system says so (Linux).
+pub fn peak_memory() -> Option<f64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    Some(line.trim().strip_suffix(" kB")?.parse::<f64>().ok()? / 1024.0)
+}
+
 /// GPU time of one training step by kernel and by layer.
 pub fn profile(run: &mut Run<'_>) -> Result<()> {
-    let batches =
-        Batches::new(run.corpus, &run.corpus.train, &wanted(run.model.as_ref()), run.config.training.batch_size)?;
-    let batch =
-        batches.shuffled(0, 0).next().ok_or_else(|| Error::Config("there are no training clips".to_string()))?;
+    let batch = run.first_batch()?;
     let plan = run.trainer.plan();
     batch.write_to(plan)?;
     plan.run()?;
@@ -85,10 +103,12 @@ pub fn best_possible(data: &Data) {
 pub fn pictures(out: &Path, run: &Run<'_>, data: &Data, history: &History, scores: &[ClipScore]) -> Result<()> {
     loss_curves(out, history)?;
 
-    let truth = labels(&data.corpus.test);
-    let predicted: Vec<f32> = scores.iter().map(|clip| clip.score).collect();
-    let options = ScatterOptions { title: "Sentiment of the test clips".into(), ..ScatterOptions::default() };
-    scatter(out.join("predicted.svg"), &truth, &predicted, &options)?;
+    if data.corpus.labels == Labels::Sentiment {
+        let truth = labels(&data.corpus.test);
+        let predicted: Vec<f32> = scores.iter().map(|clip| clip.score).collect();
+        let options = ScatterOptions { title: "Sentiment of the test clips".into(), ..ScatterOptions::default() };
+        scatter(out.join("predicted.svg"), &truth, &predicted, &options)?;
+    }
 
     let weights: Vec<f32> = scores.iter().flat_map(|clip| clip.fusion_weights.iter().copied()).collect();
     if !weights.is_empty() {
@@ -103,8 +123,9 @@ pub fn pictures(out: &Path, run: &Run<'_>, data: &Data, history: &History, score
 }
 
 /// The clip whose words and label say most: the longest sentence of the test split.
-fn telling_clip(corpus: &Corpus) -> Option<&Clip> {
-    corpus.test.iter().max_by_key(|clip| clip.text.split_whitespace().count())
+fn telling_clip(corpus: &Corpus) -> Option<usize> {
+    let words = |(_, clip): &(usize, &Clip)| clip.text.split_whitespace().count();
+    corpus.test.iter().enumerate().max_by_key(words).map(|(index, _)| index)
 }
 
 /// How long a step of the built-in corpus' sound or picture is.
@@ -120,6 +141,7 @@ fn step_seconds(modality: &str) -> Option<f64> {
 fn attention_maps(out: &Path, run: &Run<'_>, model: &Msa, data: &Data) -> Result<()> {
     let (corpus, builtin) = (&data.corpus, data.builtin.is_some());
     let Some(clip) = telling_clip(corpus) else { return Ok(()) };
+    let clip = data.clip(Split::Test, clip)?;
     let modalities = &model.config().modalities;
     let Some((anchor, others)) = modalities.split_first() else { return Ok(()) };
     let last = model.config().n_layers_fuse.checked_sub(1);
@@ -140,7 +162,7 @@ fn attention_maps(out: &Path, run: &Run<'_>, model: &Msa, data: &Data) -> Result
         Ok(())
     })?;
     let batches = Batches::new(corpus, &corpus.test, &wanted(run.model.as_ref()), 1)?;
-    batches.scoring(&[clip]).write_to(&plan)?;
+    batches.scoring(&[&clip]).write_to(&plan)?;
     plan.run()?;
     let len = |name: &str, most: usize| {
         let column = corpus.modalities.iter().position(|modality| modality.name == name);
@@ -183,13 +205,21 @@ fn attention_maps(out: &Path, run: &Run<'_>, model: &Msa, data: &Data) -> Result
 }
 
 /// The metrics of all models as bars, with what nobody can beat.
-pub fn comparison(out: &Path, rows: &[(String, SentimentMetrics)], data: &Data) -> Result<()> {
+pub fn comparison(out: &Path, rows: &[(String, Metrics)], data: &Data) -> Result<()> {
     let names: Vec<&str> = rows.iter().map(|(name, _)| name.as_str()).collect();
-    let values: Vec<f64> = rows.iter().map(|(_, metrics)| metrics.mae).collect();
+    let value = |metrics: &Metrics| match metrics {
+        Metrics::Sentiment(metrics) => metrics.mae,
+        Metrics::Classes(metrics) => metrics.accuracy,
+    };
+    let values: Vec<f64> = rows.iter().map(|(_, metrics)| value(metrics)).collect();
+    let (title, label) = match data.corpus.labels {
+        Labels::Sentiment => ("Mean absolute error on the test clips", "MAE"),
+        Labels::Binary { .. } => ("Accuracy on the test clips", "accuracy"),
+    };
     let best = data.builtin.as_ref().map(|builtin| builtin.best_possible.all.mae);
     let options = BarsOptions {
-        title: "Mean absolute error on the test clips".into(),
-        value_label: "MAE".into(),
+        title: title.into(),
+        value_label: label.into(),
         horizontal: true,
         reference: best.map(|value| Reference { name: "best possible".to_string(), value }),
         ..BarsOptions::default()

@@ -1,28 +1,29 @@
 //! Trains one model and scores it.
 
-use crate::msa::{RunConfig, batch_shape, check_fit, wanted};
+use crate::msa::{AHEAD, Data, Metrics, RunConfig, batch_shape, check_fit, wanted};
 use crate::training::{Outcome, fit, optimizer};
-use limbic::data::{Batches, Clip, Corpus};
+use limbic::data::stream::{Epochs, Split};
+use limbic::data::{Batches, Clip, Corpus, Labels};
 use limbic::gpu::Gpu;
-use limbic::models::msa::{ClipScore, RegressionLoss, Scorer, SentimentModel, training_graph};
+use limbic::models::msa::{ClipScore, Objective, Scorer, SentimentModel, training_graph};
 use limbic::plan::{Batch, ParameterStore};
 use limbic::train::Trainer;
 use limbic::train::checkpoint::Checkpoint;
 use limbic::train::fit::{Observer, Task, Validation};
-use limbic::train::metrics::SentimentMetrics;
 use limbic::{Error, Result};
 
 /// A model on a GPU with the plans that train it and score with it.
 pub struct Run<'a> {
     pub config: RunConfig,
     pub model: Box<dyn SentimentModel>,
-    pub corpus: &'a Corpus,
+    pub data: &'a Data,
     pub trainer: Trainer,
     pub scorer: Scorer,
 }
 
 impl<'a> Run<'a> {
-    pub fn new(gpu: &Gpu, config: RunConfig, corpus: &'a Corpus) -> Result<Self> {
+    pub fn new(gpu: &Gpu, config: RunConfig, data: &'a Data) -> Result<Self> {
+        let corpus = &data.corpus;
         let model = config.model.build()?;
         check_fit(model.as_ref(), corpus)?;
         if corpus.train.is_empty() || corpus.valid.is_empty() && corpus.test.is_empty() {
@@ -34,13 +35,13 @@ impl<'a> Run<'a> {
         let training = &config.training;
         let optimizer = optimizer(training);
         let shape = batch_shape(model.as_ref(), training.batch_size);
-        let loss = training.loss;
+        let objective = objective(&config, corpus);
         let trainer = Trainer::new(&store, optimizer, training.seed as u32, |graph| {
             graph.checkpoint_every(training.checkpoint_every);
-            training_graph(model.as_ref(), graph, &shape, loss)
+            training_graph(model.as_ref(), graph, &shape, objective)
         })?;
         let scorer = Scorer::new(&store, model.as_ref(), &shape)?;
-        Ok(Run { config, model, corpus, trainer, scorer })
+        Ok(Run { config, model, data, trainer, scorer })
     }
 
     /// Trains from the start, or from where `checkpoint` stands if `resume`.
@@ -51,34 +52,69 @@ impl<'a> Run<'a> {
         observer: &mut dyn Observer,
     ) -> Result<Outcome> {
         let training = &self.config.training;
-        let wanted = wanted(self.model.as_ref());
-        let batches = |clips: &'a [Clip]| Batches::new(self.corpus, clips, &wanted, training.batch_size);
-        let valid = if self.corpus.valid.is_empty() { &self.corpus.test } else { &self.corpus.valid };
+        let corpus = &self.data.corpus;
+        let valid = if corpus.valid.is_empty() { Split::Test } else { Split::Valid };
         let task = Sentiment {
-            train: batches(&self.corpus.train)?,
-            valid: batches(valid)?,
-            labels: labels(valid),
+            train: self.train()?,
+            data: self.data,
+            valid,
+            labels: labels(corpus.split(valid)),
+            model: self.model.as_ref(),
             scorer: &self.scorer,
-            loss: training.loss,
-            seed: training.seed,
+            objective: objective(&self.config, corpus),
         };
-        fit(&mut self.trainer, &task, training, checkpoint, resume, observer)
+        let outcome = fit(&mut self.trainer, &task, training, checkpoint, resume, observer)?;
+        if let Train::Disk(epochs) = &task.train {
+            let waits = epochs.waits();
+            println!(
+                "data      {} of {} batches were not ready when they were asked for; {:.3} s were waited",
+                waits.waited,
+                waits.taken,
+                waits.time.as_secs_f64()
+            );
+        }
+        Ok(outcome)
     }
 
-    /// Scores of `clips`, in order.
-    pub fn score(&self, clips: &[Clip]) -> Result<Vec<ClipScore>> {
-        let batches = Batches::new(self.corpus, clips, &wanted(self.model.as_ref()), self.config.training.batch_size)?;
-        self.scorer.run_all(batches.in_order())
+    /// The training clips as batches.
+    fn train(&self) -> Result<Train<'a>> {
+        let (corpus, training, wanted) = (&self.data.corpus, &self.config.training, wanted(self.model.as_ref()));
+        Ok(match &self.data.streamed {
+            None => {
+                let batches = Batches::new(corpus, &corpus.train, &wanted, training.batch_size)?;
+                Train::Memory { batches, seed: training.seed }
+            }
+            Some(streamed) => {
+                let batches = streamed.batches(Split::Train, &wanted, training.batch_size, AHEAD)?;
+                Train::Disk(batches.epochs(training.seed))
+            }
+        })
+    }
+
+    /// The first training batch.
+    pub fn first_batch(&self) -> Result<Batch> {
+        let train = self.train()?;
+        let first = train.batches_from(0, 0)?.next();
+        first.unwrap_or_else(|| Err(Error::Config("there are no training clips".to_string())))
     }
 
     /// The test metrics of the trainer's current weights, with the scores.
-    pub fn test(&self) -> Result<(SentimentMetrics, Vec<ClipScore>)> {
-        if self.corpus.test.is_empty() {
-            return Err(Error::Config(format!("{} has no test clips to measure on", self.corpus.name)));
+    pub fn test(&self) -> Result<(Metrics, Vec<ClipScore>)> {
+        let corpus = &self.data.corpus;
+        if corpus.test.is_empty() {
+            return Err(Error::Config(format!("{} has no test clips to measure on", corpus.name)));
         }
-        let scores = self.score(&self.corpus.test)?;
+        let scores = self.data.scores(&self.scorer, self.model.as_ref(), Split::Test)?;
         let predicted: Vec<f32> = scores.iter().map(|clip| clip.score).collect();
-        Ok((SentimentMetrics::compute(&predicted, &labels(&self.corpus.test))?, scores))
+        Ok((Metrics::compute(&corpus.labels, &predicted, &labels(&corpus.test))?, scores))
+    }
+}
+
+/// What is minimised: what the flags say of sentiment, cross entropy of a yes or no.
+fn objective(config: &RunConfig, corpus: &Corpus) -> Objective {
+    match corpus.labels {
+        Labels::Sentiment => config.training.loss.into(),
+        Labels::Binary { .. } => Objective::Binary,
     }
 }
 
@@ -86,34 +122,56 @@ pub fn labels(clips: &[Clip]) -> Vec<f32> {
     clips.iter().map(|clip| clip.label).collect()
 }
 
+/// Where training batches come from.
+enum Train<'a> {
+    Memory { batches: Batches<'a>, seed: u64 },
+    Disk(Epochs),
+}
+
+impl Train<'_> {
+    fn batches_from(&self, epoch: u64, first: usize) -> Result<Box<dyn Iterator<Item = Result<Batch>> + '_>> {
+        Ok(match self {
+            Train::Memory { batches, seed } => Box::new(batches.shuffled(*seed, epoch).skip(first).map(Ok)),
+            Train::Disk(epochs) => Box::new(epochs.from(epoch, first)?),
+        })
+    }
+}
+
 /// Sentiment as the training loop sees it.
 struct Sentiment<'a> {
-    train: Batches<'a>,
-    valid: Batches<'a>,
+    train: Train<'a>,
+    data: &'a Data,
+    valid: Split,
+    /// Of the validation clips.
     labels: Vec<f32>,
+    model: &'a dyn SentimentModel,
     scorer: &'a Scorer,
-    loss: RegressionLoss,
-    seed: u64,
+    objective: Objective,
 }
 
 impl Task for Sentiment<'_> {
     fn batches(&self) -> usize {
-        self.train.len()
+        match &self.train {
+            Train::Memory { batches, .. } => batches.len(),
+            Train::Disk(epochs) => epochs.len(),
+        }
     }
 
-    fn epoch(&self, epoch: u64) -> Box<dyn Iterator<Item = Batch> + '_> {
-        Box::new(self.train.shuffled(self.seed, epoch))
+    fn batches_from(&self, epoch: u64, first: usize) -> Result<Box<dyn Iterator<Item = Result<Batch>> + '_>> {
+        self.train.batches_from(epoch, first)
     }
 
     fn validate(&self) -> Result<Validation> {
-        let scores: Vec<f32> = self.scorer.run_all(self.valid.in_order())?.iter().map(|clip| clip.score).collect();
-        let metrics = SentimentMetrics::compute(&scores, &self.labels)?;
-        let error = |(score, label): (&f32, &f32)| f64::from(score - label);
-        let losses = scores.iter().zip(&self.labels).map(error).map(|error| self.loss.value(error));
+        let scores = self.data.scores(self.scorer, self.model, self.valid)?;
+        let scores: Vec<f32> = scores.iter().map(|clip| clip.score).collect();
+        let losses = scores.iter().zip(&self.labels);
+        let losses = losses.map(|(score, label)| self.objective.value(f64::from(*score), f64::from(*label)));
         let loss = losses.sum::<f64>() / scores.len().max(1) as f64;
-        let named = |name: &str, value: f64| (name.to_string(), value);
-        let metrics =
-            vec![named("mae", metrics.mae), named("pearson", metrics.pearson), named("acc2_has0", metrics.acc2_has0)];
+        let metrics = match Metrics::compute(&self.data.corpus.labels, &scores, &self.labels)? {
+            Metrics::Sentiment(m) => vec![("mae", m.mae), ("pearson", m.pearson), ("acc2_has0", m.acc2_has0)],
+            Metrics::Classes(m) => vec![("accuracy", m.accuracy), ("weighted_f1", m.weighted_f1)],
+        };
+        let metrics = metrics.into_iter().map(|(name, value)| (name.to_string(), value)).collect();
         Ok(Validation { loss, metrics })
     }
 }

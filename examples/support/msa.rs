@@ -2,12 +2,16 @@
 
 use crate::common::{self, TrainingConfig};
 use limbic::data::builtin::{self, Builtin, BuiltinConfig};
-use limbic::data::{Corpus, load_corpus};
-use limbic::models::msa::{BaselineConfig, BatchShape, ModalityConfig, Msa, MsaBaseline, MsaConfig, SentimentModel};
+use limbic::data::stream::{ClipWriter, Split, Streamed};
+use limbic::data::{Batches, Clip, Corpus, Labels, LoadOptions, load_corpus_with};
+use limbic::models::msa::{
+    BaselineConfig, BatchShape, ClipScore, ModalityConfig, Msa, MsaBaseline, MsaConfig, Scorer, SentimentModel,
+};
 use limbic::train::checkpoint::Checkpoint;
+use limbic::train::metrics::{ClassificationMetrics, SentimentMetrics, classification_table, sentiment_table};
 use limbic::{Error, Result};
 use serde::{Deserialize, Serialize};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// A checkpoint's `config.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -16,6 +20,9 @@ pub struct RunConfig {
     pub version: u32,
     pub model: ModelConfig,
     pub data: DataSource,
+    /// How the data is read.
+    #[serde(default)]
+    pub reading: LoadOptions,
     pub training: TrainingConfig,
 }
 
@@ -44,30 +51,110 @@ impl ModelConfig {
 pub enum DataSource {
     /// The corpus that is made at run time from this seed.
     Builtin { seed: u64 },
-    /// An MMSA file, or a folder that the built-in corpus was exported to.
+    /// An MMSA or MulT file, a folder of clips to stream, or one that the built-in corpus was exported to.
     File(PathBuf),
 }
 
+/// Batches that are made ahead of the step where clips come from disk.
+pub const AHEAD: usize = 4;
+
 /// The clips, and for the built-in corpus what is known of its rule.
 pub struct Data {
+    /// Without values where the clips stay on disk.
     pub corpus: Corpus,
     // msa_predict asks for the clips only
     #[allow(dead_code)]
     pub builtin: Option<Builtin>,
+    pub streamed: Option<Streamed>,
 }
 
 impl DataSource {
-    pub fn load(&self) -> Result<Data> {
+    pub fn load(&self, reading: &LoadOptions) -> Result<Data> {
+        let memory = |corpus| Data { corpus, builtin: None, streamed: None };
         match self {
             DataSource::Builtin { seed } => {
                 let builtin = builtin::generate(BuiltinConfig { seed: *seed, ..BuiltinConfig::default() })?;
-                Ok(Data { corpus: builtin.corpus.clone(), builtin: Some(builtin) })
+                Ok(Data { builtin: Some(builtin.clone()), ..memory(builtin.corpus) })
             }
-            DataSource::File(path) if path.join("clips.csv").is_file() => {
-                Ok(Data { corpus: builtin::read_export(path)?, builtin: None })
+            DataSource::File(path) if path.join("clips.csv").is_file() => Ok(memory(builtin::read_export(path)?)),
+            DataSource::File(path) if Streamed::is_in(path) => {
+                let streamed = Streamed::open(path)?;
+                let corpus = streamed.corpus().clone();
+                let asked = reading.emotion.map(|emotion| Labels::Binary { name: emotion.name().to_string() });
+                if asked.is_some_and(|asked| asked != corpus.labels) {
+                    let message = "its labels are not of that emotion: write the clips again from the original";
+                    return Err(Error::io(path, message));
+                }
+                Ok(Data { streamed: Some(streamed), ..memory(corpus) })
             }
-            DataSource::File(path) => Ok(Data { corpus: load_corpus(path)?, builtin: None }),
+            DataSource::File(path) => Ok(memory(load_corpus_with(path, reading)?)),
         }
+    }
+}
+
+impl Data {
+    /// The same clips, written to `folder` and read from there.
+    // msa_predict does not
+    #[allow(dead_code)]
+    pub fn on_disk(self, folder: &Path) -> Result<Self> {
+        ClipWriter::write_corpus(folder, &self.corpus)?;
+        let streamed = Streamed::open(folder)?;
+        Ok(Data { corpus: streamed.corpus().clone(), streamed: Some(streamed), ..self })
+    }
+
+    /// Scores of all clips of `split`, in order.
+    pub fn scores(&self, scorer: &Scorer, model: &dyn SentimentModel, split: Split) -> Result<Vec<ClipScore>> {
+        let (wanted, batch) = (wanted(model), scorer.shape().batch);
+        let Some(streamed) = &self.streamed else {
+            return scorer.run_all(Batches::new(&self.corpus, self.corpus.split(split), &wanted, batch)?.in_order());
+        };
+        let mut scores = Vec::new();
+        for batch in streamed.batches(split, &wanted, batch, AHEAD)?.in_order()? {
+            scores.extend(scorer.run(&batch?)?);
+        }
+        Ok(scores)
+    }
+
+    /// Clip `index` of `split`, with its values.
+    // msa_predict does not look at one
+    #[allow(dead_code)]
+    pub fn clip(&self, split: Split, index: usize) -> Result<Clip> {
+        match &self.streamed {
+            Some(streamed) => streamed.clip(split, index),
+            None => Ok(self.corpus.split(split)[index].clone()),
+        }
+    }
+}
+
+/// How good scores are, by what the labels mean.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Metrics {
+    Sentiment(SentimentMetrics),
+    /// A score above 0 says that the clip is what the labels ask.
+    Classes(ClassificationMetrics),
+}
+
+impl Metrics {
+    pub fn compute(labels: &Labels, scores: &[f32], truth: &[f32]) -> Result<Self> {
+        let classes = |values: &[f32], bound: f32| values.iter().map(|v| usize::from(*v > bound)).collect::<Vec<_>>();
+        Ok(match labels {
+            Labels::Sentiment => Metrics::Sentiment(SentimentMetrics::compute(scores, truth)?),
+            Labels::Binary { .. } => {
+                Metrics::Classes(ClassificationMetrics::compute(&classes(scores, 0.0), &classes(truth, 0.5), 2)?)
+            }
+        })
+    }
+
+    /// All rows as one table; they are of one kind.
+    pub fn table<'a>(rows: impl IntoIterator<Item = (&'a str, &'a Metrics)>) -> String {
+        let (mut sentiment, mut classes) = (Vec::new(), Vec::new());
+        for (name, metrics) in rows {
+            match metrics {
+                Metrics::Sentiment(metrics) => sentiment.push((name, metrics)),
+                Metrics::Classes(metrics) => classes.push((name, metrics)),
+            }
+        }
+        if classes.is_empty() { sentiment_table(sentiment) } else { classification_table(classes) }
     }
 }
 

@@ -24,6 +24,8 @@ pub struct Outcome {
     pub history: History,
     pub best_epoch: Option<u64>,
     pub seconds: f64,
+    /// Of these waited for the next batch.
+    pub data_wait: f64,
 }
 
 /// The GPU called `adapter`, or the best; says which.
@@ -75,7 +77,8 @@ pub fn fit(
     let ending = fit.run(task, observer)?;
     let best_epoch = fit.state.early_stopping.best_epoch();
     let history = fit.state.history.clone();
-    Ok(Outcome { ending, history, best_epoch, seconds: begun.elapsed().as_secs_f64() })
+    let (seconds, data_wait) = (begun.elapsed().as_secs_f64(), fit.data_wait.as_secs_f64());
+    Ok(Outcome { ending, history, best_epoch, seconds, data_wait })
 }
 
 /// Checks what can be checked of a run before there is data for it.
@@ -172,7 +175,10 @@ pub fn ending(outcome: &Outcome) {
         _ => "all epochs done",
     };
     let best = outcome.best_epoch.map_or(String::new(), |epoch| format!("; best validation in epoch {epoch}"));
-    println!("trained in {:.1} s ({why}{best})", outcome.seconds);
+    println!(
+        "trained in {:.1} s, {:.2} s of them making or waiting for batches ({why}{best})",
+        outcome.seconds, outcome.data_wait
+    );
 }
 
 /// Draws `loss.svg`.

@@ -4,10 +4,9 @@ use super::corpus::{Clip, Corpus, Modality};
 use crate::error::{Error, Result};
 use crate::plan::Batch;
 
-/// Cuts a split into batches.
+/// Pads clips to a fixed shape, with masks, for the modalities that a model takes.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Batches<'a> {
-    clips: &'a [Clip],
+pub(super) struct Batcher {
     modalities: Vec<Modality>,
     /// Which of the clips' sequences each modality is.
     columns: Vec<usize>,
@@ -15,18 +14,13 @@ pub struct Batches<'a> {
     batch: usize,
 }
 
-impl<'a> Batches<'a> {
-    /// Batches of `batch` of `corpus`'s `clips`, for the modalities `(name, steps)` that a model takes. Longer sequences are cut
-    /// to their first `steps`.
-    ///
-    /// # Errors
-    /// Where the corpus has no such modality, or no clips.
-    pub fn new(corpus: &Corpus, clips: &'a [Clip], wanted: &[(String, usize)], batch: usize) -> Result<Self> {
-        if clips.is_empty() || batch == 0 {
+impl Batcher {
+    /// For batches of `batch` out of `clips` clips of `corpus`; see [`Batches::new`].
+    pub(super) fn new(corpus: &Corpus, clips: usize, wanted: &[(String, usize)], batch: usize) -> Result<Self> {
+        if clips == 0 || batch == 0 {
             return Err(Error::Config(format!(
-                "{}: nothing to batch: {} clips in batches of {batch}",
-                corpus.name,
-                clips.len()
+                "{}: nothing to batch: {clips} clips in batches of {batch}",
+                corpus.name
             )));
         }
         let (mut modalities, mut columns, mut seq_lens) = (Vec::new(), Vec::new(), Vec::new());
@@ -40,35 +34,22 @@ impl<'a> Batches<'a> {
             columns.push(column);
             seq_lens.push(*seq_len);
         }
-        Ok(Batches { clips, modalities, columns, seq_lens, batch })
+        Ok(Batcher { modalities, columns, seq_lens, batch })
     }
 
-    /// Number of batches, the last one possibly incomplete.
-    pub fn len(&self) -> usize {
-        self.clips.len().div_ceil(self.batch)
+    /// Clips of a batch.
+    pub(super) fn size(&self) -> usize {
+        self.batch
     }
 
-    pub fn is_empty(&self) -> bool {
-        self.clips.is_empty()
+    /// Memory of a batch: values and masks.
+    pub(super) fn bytes(&self) -> usize {
+        let steps = self.modalities.iter().zip(&self.seq_lens);
+        4 * self.batch * steps.map(|(modality, seq_len)| (modality.dim + 1) * seq_len).sum::<usize>()
     }
 
-    /// Batches for scoring, in the clips' own order.
-    pub fn in_order(&self) -> impl Iterator<Item = Batch> + '_ {
-        self.clips.chunks(self.batch).map(|clips| self.scoring(&clips.iter().collect::<Vec<_>>()))
-    }
-
-    /// Batches for training, in an order that depends on `seed` and `epoch` alone.
-    pub fn shuffled(&self, seed: u64, epoch: u64) -> impl Iterator<Item = Batch> + '_ {
-        let order = shuffled(self.clips.len(), seed, epoch);
-        (0..self.len()).map(move |index| {
-            let end = ((index + 1) * self.batch).min(order.len());
-            let clips: Vec<&Clip> = order[index * self.batch..end].iter().map(|clip| &self.clips[*clip]).collect();
-            self.training(&clips)
-        })
-    }
-
-    /// The model's inputs for at most as many clips as fit a batch; rows beyond them are padding.
-    pub fn scoring(&self, clips: &[&Clip]) -> Batch {
+    /// See [`Batches::scoring`].
+    pub(super) fn scoring(&self, clips: &[&Clip]) -> Batch {
         let clips = &clips[..clips.len().min(self.batch)];
         let mut batch = Batch::new(clips.len());
         for ((modality, column), seq_len) in self.modalities.iter().zip(&self.columns).zip(&self.seq_lens) {
@@ -86,14 +67,67 @@ impl<'a> Batches<'a> {
         batch
     }
 
-    /// [`Batches::scoring`] with labels, and weights that are 0 for padding rows.
-    pub fn training(&self, clips: &[&Clip]) -> Batch {
+    /// See [`Batches::training`].
+    pub(super) fn training(&self, clips: &[&Clip]) -> Batch {
         let (mut targets, mut weights) = (vec![0.0; self.batch], vec![0.0; self.batch]);
         for (index, clip) in clips.iter().take(self.batch).enumerate() {
             targets[index] = clip.label;
             weights[index] = 1.0;
         }
         self.scoring(clips).float("target", targets).float("sample_weight", weights)
+    }
+}
+
+/// Cuts a split into batches.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Batches<'a> {
+    clips: &'a [Clip],
+    batcher: Batcher,
+}
+
+impl<'a> Batches<'a> {
+    /// Batches of `batch` of `corpus`'s `clips`, for the modalities `(name, steps)` that a model takes. Longer sequences are cut
+    /// to their first `steps`.
+    ///
+    /// # Errors
+    /// Where the corpus has no such modality, or no clips.
+    pub fn new(corpus: &Corpus, clips: &'a [Clip], wanted: &[(String, usize)], batch: usize) -> Result<Self> {
+        Ok(Batches { clips, batcher: Batcher::new(corpus, clips.len(), wanted, batch)? })
+    }
+
+    /// Number of batches, the last one possibly incomplete.
+    pub fn len(&self) -> usize {
+        self.clips.len().div_ceil(self.batcher.batch)
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.clips.is_empty()
+    }
+
+    /// Batches for scoring, in the clips' own order.
+    pub fn in_order(&self) -> impl Iterator<Item = Batch> + '_ {
+        self.clips.chunks(self.batcher.batch).map(|clips| self.scoring(&clips.iter().collect::<Vec<_>>()))
+    }
+
+    /// Batches for training, in an order that depends on `seed` and `epoch` alone.
+    pub fn shuffled(&self, seed: u64, epoch: u64) -> impl Iterator<Item = Batch> + '_ {
+        let order = shuffled(self.clips.len(), seed, epoch);
+        let size = self.batcher.batch;
+        (0..self.len()).map(move |index| {
+            let end = ((index + 1) * size).min(order.len());
+            let clips: Vec<&Clip> = order[index * size..end].iter().map(|clip| &self.clips[*clip]).collect();
+            self.training(&clips)
+        })
+    }
+
+    /// The model's inputs for at most as many clips as fit a batch; rows beyond them are padding.
+    pub fn scoring(&self, clips: &[&Clip]) -> Batch {
+        self.batcher.scoring(clips)
+    }
+
+    /// [`Batches::scoring`] with labels, and weights that are 0 for padding rows.
+    pub fn training(&self, clips: &[&Clip]) -> Batch {
+        self.batcher.training(clips)
     }
 }
 

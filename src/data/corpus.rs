@@ -24,8 +24,18 @@ pub struct Clip {
     pub text: String,
     /// One sequence per modality, in the order of [`Corpus::modalities`].
     pub sequences: Vec<Sequence>,
-    /// Sentiment in [-3, 3] (MOSI, MOSEI) or [-1, 1] (CH-SIMS).
+    /// Sentiment in [-3, 3] (MOSI, MOSEI) or [-1, 1] (CH-SIMS), or what else [`Corpus::labels`] says.
     pub label: f32,
+}
+
+/// What the labels of clips mean.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Labels {
+    /// How negative or positive a clip is.
+    #[default]
+    Sentiment,
+    /// 1 where the clip is `name` ("happy"), 0 where not.
+    Binary { name: String },
 }
 
 /// Train, validation and test clips over the same modalities.
@@ -34,6 +44,7 @@ pub struct Corpus {
     /// What the data is, for people: "MMSA pickle mosi_aligned_50.pkl", "built-in corpus, seed 7".
     pub name: String,
     pub modalities: Vec<Modality>,
+    pub labels: Labels,
     pub train: Vec<Clip>,
     pub valid: Vec<Clip>,
     pub test: Vec<Clip>,

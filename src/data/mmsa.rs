@@ -20,9 +20,9 @@ use std::fs::File;
 use std::io::{Cursor, Read};
 use std::path::Path;
 
-use super::array::Array;
 use super::corpus::{Clip, Corpus, Modality, Sequence};
 use super::document::{Document, Item};
+use super::features::{Features, expect_count};
 use super::{npz, pickle};
 use crate::error::{Error, Result};
 
@@ -53,8 +53,13 @@ pub fn load(path: &Path, options: &MmsaOptions) -> Result<Corpus> {
     if magic == *b"PK" {
         Source { document: npz::read(path, is_used)?, flat: true }.corpus(options)
     } else {
-        Source { document: pickle::read(path)?, flat: false }.corpus(options)
+        from_pickle(pickle::read(path)?, options)
     }
+}
+
+/// The corpus of a pickle that has been read.
+pub(super) fn from_pickle(document: Document, options: &MmsaOptions) -> Result<Corpus> {
+    Source { document, flat: false }.corpus(options)
 }
 
 /// Loads an MMSA file from memory; `path` is what errors and the corpus call it.
@@ -65,7 +70,7 @@ pub fn parse(bytes: Vec<u8>, path: &Path, options: &MmsaOptions) -> Result<Corpu
     if bytes.starts_with(b"PK") {
         Source { document: npz::parse(Cursor::new(bytes), path, is_used)?, flat: true }.corpus(options)
     } else {
-        Source { document: pickle::parse(bytes, path)?, flat: false }.corpus(options)
+        from_pickle(pickle::parse(bytes, path)?, options)
     }
 }
 
@@ -137,13 +142,9 @@ fn is_used(name: &str) -> bool {
     key.is_some_and(|key| KEYS.contains(&key))
 }
 
-/// One modality of one split: `[N, steps, dim]`.
-struct Features<'a> {
-    name: &'static str,
-    item: Item<'a>,
-    array: &'a Array,
-    steps: usize,
-    dim: usize,
+/// One modality of one split.
+struct Stream<'a> {
+    features: Features<'a>,
     /// Steps of each clip; `None` where they are derived.
     lengths: Option<Vec<usize>>,
     /// Average over time.
@@ -156,7 +157,7 @@ struct Split<'a> {
     label_values: Vec<f64>,
     ids: Vec<String>,
     texts: Vec<String>,
-    features: [Features<'a>; 3],
+    streams: [Stream<'a>; 3],
     aligned: bool,
 }
 
@@ -171,43 +172,39 @@ impl<'a> Split<'a> {
         let strings = |key| -> Result<Vec<String>> {
             let item = source.get(split, key)?;
             let strings = item.strings()?;
-            expect_count(&item, strings.len(), count)?;
+            expect_count(&item, strings.len(), "regression_labels", count)?;
             Ok(strings)
         };
-        let features = |key, name| Features::open(source.get(split, key)?, name, count);
+        let stream = |key, name| {
+            let features = Features::open(source.get(split, key)?, name, "regression_labels", count)?;
+            Ok(Stream { features, lengths: None, average: false })
+        };
         let (ids, texts) = (strings("id")?, strings("raw_text")?);
         let (mut text, mut audio, mut video) =
-            (features("text", "text")?, features("audio", "audio")?, features("vision", "video")?);
-        let same_steps = text.steps == audio.steps && text.steps == video.steps;
+            (stream("text", "text")?, stream("audio", "audio")?, stream("vision", "video")?);
+        let steps = [&text, &audio, &video].map(|stream| stream.features.steps);
+        let same_steps = steps.iter().all(|other| *other == steps[0]);
         let aligned = options.aligned.unwrap_or(same_steps);
         if aligned && !same_steps {
-            let steps = [text.steps, audio.steps, video.steps];
-            return Err(text
-                .item
-                .error(format!("an aligned file has one number of steps; text, audio, vision have {steps:?}")));
+            let message = format!("an aligned file has one number of steps; text, audio, vision have {steps:?}");
+            return Err(text.features.item.error(message));
         }
-        text.lengths =
-            source.find(split, "text_bert")?.map(|item| mask_lengths(&item, count, text.steps)).transpose()?;
-        for (features, key) in [(&mut audio, "audio_lengths"), (&mut video, "vision_lengths")] {
-            features.average = options.need_normalized;
+        text.lengths = source.find(split, "text_bert")?.map(|item| mask_lengths(&item, count, steps[0])).transpose()?;
+        for (stream, key) in [(&mut audio, "audio_lengths"), (&mut video, "vision_lengths")] {
+            stream.average = options.need_normalized;
             if !aligned {
-                features.lengths = Some(read_lengths(&source.get(split, key)?, count, features.steps)?);
+                stream.lengths = Some(read_lengths(&source.get(split, key)?, count, stream.features.steps)?);
             }
         }
-        Ok(Split { labels, label_values, ids, texts, features: [text, audio, video], aligned })
+        Ok(Split { labels, label_values, ids, texts, streams: [text, audio, video], aligned })
     }
 
     fn modalities(&self) -> Vec<Modality> {
-        self.features.iter().map(|f| Modality { name: f.name.into(), dim: f.dim }).collect()
+        self.streams.iter().map(|stream| stream.features.modality()).collect()
     }
 
     fn expect_modalities(&self, modalities: &[Modality]) -> Result<()> {
-        match self.features.iter().zip(modalities).find(|(features, modality)| features.dim != modality.dim) {
-            Some((features, modality)) => {
-                Err(features.item.error(format!("{} features per step, but {} in train", features.dim, modality.dim)))
-            }
-            None => Ok(()),
-        }
+        self.streams.iter().zip(modalities).try_for_each(|(stream, modality)| stream.features.expect(modality))
     }
 
     fn clips(self) -> Result<Vec<Clip>> {
@@ -220,71 +217,40 @@ impl<'a> Split<'a> {
                     .labels
                     .error(format!("the label at [{index}] is {label}; every clip needs a finite label")));
             }
-            let sequences = self.features.iter().map(|features| features.sequence(index)).collect::<Result<_>>()?;
+            let sequences = self.streams.iter().map(|stream| stream.sequence(index)).collect::<Result<_>>()?;
             clips.push(Clip { id, text, sequences, label });
         }
         Ok(clips)
     }
 }
 
-impl<'a> Features<'a> {
-    fn open(item: Item<'a>, name: &'static str, count: usize) -> Result<Self> {
-        let array = item.numeric_array(3, "[N, steps, features]")?;
-        let &[clips, steps, dim] = array.shape() else { return Err(item.error("expected three axes")) };
-        expect_count(&item, clips, count)?;
-        if steps == 0 || dim == 0 {
-            return Err(item.error(format!("{steps} steps of {dim} features: nothing to learn from")));
-        }
-        Ok(Features { name, item, array, steps, dim, lengths: None, average: false })
-    }
-
+impl Stream<'_> {
     /// The sequence of clip `index`, cleaned and cut to its length.
     fn sequence(&self, index: usize) -> Result<Sequence> {
+        let Features { steps: most, dim, .. } = self.features;
         let given = self.lengths.as_ref().and_then(|lengths| lengths.get(index).copied());
-        let steps = if self.average { self.steps } else { given.unwrap_or(self.steps) };
-        let block = self.array.block(index, steps * self.dim);
-        let mut values = block.ok_or_else(|| self.item.error(format!("clip {index} is missing")))?;
-        if self.name == "audio" {
-            values.iter_mut().filter(|v| **v as f32 == f32::NEG_INFINITY).for_each(|v| *v = 0.0);
+        let steps = if self.average { most } else { given.unwrap_or(most) };
+        let values = self.features.clip(index, steps)?;
+        if self.average {
+            return self.features.sequence(index, 0, &self.mean(&values));
         }
-        let len = if self.average {
-            values = self.mean(&values);
-            1
-        } else {
-            given.unwrap_or_else(|| values.iter().rposition(|&v| v != 0.0).map_or(0, |last| last / self.dim + 1))
-        };
-        values.truncate(len * self.dim);
-        let values: Vec<f32> = values.into_iter().map(|v| v as f32).collect();
-        if let Some(at) = values.iter().position(|v| !v.is_finite()) {
-            let (step, feature) = (at / self.dim, at % self.dim);
-            let value = values.get(at).copied().unwrap_or_default();
-            return Err(self.item.error(format!(
-                "the value at [{index}, {step}, {feature}] is {value} in f32; replace it, or drop that clip"
-            )));
-        }
-        Ok(Sequence { len, values })
+        let len = given.unwrap_or_else(|| values.iter().rposition(|&v| v != 0.0).map_or(0, |last| last / dim + 1));
+        self.features.sequence(index, 0, values.get(..len * dim).unwrap_or_default())
     }
 
     fn mean(&self, values: &[f64]) -> Vec<f64> {
-        let mut mean = vec![0.0; self.dim];
-        for step in values.chunks_exact(self.dim) {
+        let Features { steps, dim, .. } = self.features;
+        let mut mean = vec![0.0; dim];
+        for step in values.chunks_exact(dim) {
             mean.iter_mut().zip(step).for_each(|(sum, v)| *sum += v);
         }
-        mean.iter().map(|sum| sum / self.steps as f64).map(|m| if m.is_nan() { 0.0 } else { m }).collect()
+        mean.iter().map(|sum| sum / steps as f64).map(|m| if m.is_nan() { 0.0 } else { m }).collect()
     }
-}
-
-fn expect_count(item: &Item<'_>, found: usize, count: usize) -> Result<()> {
-    if found == count {
-        return Ok(());
-    }
-    Err(item
-        .error(format!("{found} clips, but regression_labels has {count}; every key of a split needs the same number")))
 }
 
 fn read_lengths(item: &Item<'_>, count: usize, steps: usize) -> Result<Vec<usize>> {
     let numbers = item.numbers()?;
-    expect_count(item, numbers.len(), count)?;
+    expect_count(item, numbers.len(), "regression_labels", count)?;
     let length = |(index, &number): (usize, &f64)| {
         if number.fract() == 0.0 && (0.0..=steps as f64).contains(&number) {
             return Ok(number as usize);

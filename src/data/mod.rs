@@ -5,19 +5,26 @@ mod batches;
 pub mod builtin;
 pub mod chalearn;
 mod corpus;
+#[cfg(feature = "csd")]
+pub mod csd;
 mod document;
+mod features;
 mod frames;
 pub mod image;
 pub mod mmsa;
+pub mod mult;
 pub mod npz;
 mod open;
 pub mod pickle;
+mod prefetch;
+pub mod stream;
 mod threads;
 pub mod video;
 
 pub use array::{Array, DType, Kind};
 pub use batches::Batches;
-pub use corpus::{Clip, Corpus, Modality, Sequence};
+pub use corpus::{Clip, Corpus, Labels, Modality, Sequence};
 pub use document::{Document, Item};
 pub use frames::{Fill, frame_indices};
-pub use open::load_corpus;
+pub use open::{LoadOptions, load_corpus, load_corpus_with};
+pub use prefetch::{Prefetch, Waits};

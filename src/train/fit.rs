@@ -11,15 +11,22 @@ use crate::error::{Error, Result};
 use crate::plan::Batch;
 use serde::{Deserialize, Serialize};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// What a training loop needs to know of what it trains.
 pub trait Task {
     /// Batches per epoch.
     fn batches(&self) -> usize;
 
-    /// The batches of `epoch`, in an order that depends on nothing else.
-    fn epoch(&self, epoch: u64) -> Box<dyn Iterator<Item = Batch> + '_>;
+    /// The batches of `epoch`, in an order that depends on nothing else. Not asked for where [`Task::batches_from`] is implemented.
+    fn epoch(&self, _epoch: u64) -> Box<dyn Iterator<Item = Batch> + '_> {
+        Box::new(std::iter::empty())
+    }
+
+    /// The batches of `epoch` from number `first` on, for a task whose batches may fail to come: an error ends the run and is its error.
+    fn batches_from(&self, epoch: u64, first: usize) -> Result<Box<dyn Iterator<Item = Result<Batch>> + '_>> {
+        Ok(Box::new(self.epoch(epoch).skip(first).map(Ok)))
+    }
 
     /// The loss on held-out data with the trainer's current weights, and any other figures by name.
     fn validate(&self) -> Result<Validation>;
@@ -109,6 +116,8 @@ pub struct Fit<'a> {
     /// Set from a signal handler to stop after the current step.
     pub stop: &'a AtomicBool,
     pub state: RunState,
+    /// Time in which training waited for its next batch, since this was made.
+    pub data_wait: Duration,
     best: Option<Vec<Vec<f32>>>,
 }
 
@@ -120,7 +129,7 @@ impl<'a> Fit<'a> {
         checkpoint: Option<&'a Checkpoint>,
         stop: &'a AtomicBool,
     ) -> Self {
-        Fit { trainer, epochs, checkpoint, stop, state, best: None }
+        Fit { trainer, epochs, checkpoint, stop, state, data_wait: Duration::ZERO, best: None }
     }
 
     /// Takes up the run that `checkpoint` holds: weights, moments, counters and everything that the loop remembers.
@@ -136,7 +145,7 @@ impl<'a> Fit<'a> {
         trainer.store().upload(&values)?;
         trainer.resume(state.steps, state.updates, &optimizer)?;
         let best = if checkpoint.model_path().is_file() { Some(checkpoint.load_model(&parameters)?) } else { None };
-        Ok(Fit { trainer, epochs, checkpoint: Some(checkpoint), stop, state, best })
+        Ok(Fit { best, ..Fit::new(trainer, epochs, state, Some(checkpoint), stop) })
     }
 
     /// Runs until the epochs are done, validation stops improving or `stop` is set. Unless interrupted, the trainer's weights
@@ -170,7 +179,12 @@ impl<'a> Fit<'a> {
     fn run_epoch(&mut self, task: &dyn Task, observer: &mut dyn Observer) -> Result<Ending> {
         let begun = Instant::now();
         let before = self.state.seconds;
-        for batch in task.epoch(self.state.epoch).skip(self.state.batch) {
+        let mut batches = task.batches_from(self.state.epoch, self.state.batch)?;
+        loop {
+            let asked = Instant::now();
+            let batch = batches.next();
+            self.data_wait += asked.elapsed();
+            let Some(batch) = batch.transpose()? else { break };
             if self.stop.load(Ordering::Relaxed) {
                 let reports = self.trainer.finish()?;
                 self.note(&reports, task, observer);

@@ -1,11 +1,16 @@
 //! Named tensors in and out of files: safetensors for values, JSON for configurations.
 //!
+//! [`pytorch`] and [`keras`] have the weights of those frameworks.
+//!
 //! A checkpoint of limbic is a folder with a `config.json` and a `model.safetensors`; both are written aside and renamed
 //! ([`crate::files::atomic_write`]), so that a crash leaves the last whole one.
 
 mod export;
+mod foreign;
 mod json;
+pub mod keras;
 mod parameters;
+pub mod pytorch;
 mod safetensors_file;
 
 use std::collections::BTreeMap;
@@ -205,10 +210,19 @@ impl Tensors {
     /// Lists up to five missing and five unexpected names with their counts, else the first tensor whose shape or type
     /// differs.
     pub fn expect<'a>(&self, expected: impl IntoIterator<Item = (&'a str, &'a [usize])>) -> Result<()> {
+        self.expect_besides(expected, |_| false)
+    }
+
+    /// As [`Tensors::expect`], but names that are `ignored` may be there too.
+    pub(crate) fn expect_besides<'a>(
+        &self,
+        expected: impl IntoIterator<Item = (&'a str, &'a [usize])>,
+        ignored: impl Fn(&str) -> bool,
+    ) -> Result<()> {
         let expected: BTreeMap<&str, &[usize]> = expected.into_iter().collect();
         let missing: Vec<&str> = expected.keys().copied().filter(|name| self.get(name).is_none()).collect();
         let unexpected: Vec<&str> =
-            self.iter().map(|(name, _)| name).filter(|name| !expected.contains_key(name)).collect();
+            self.iter().map(|(name, _)| name).filter(|name| !expected.contains_key(name) && !ignored(name)).collect();
         if !missing.is_empty() || !unexpected.is_empty() {
             let parts = [some_names("missing", &missing), some_names("unexpected", &unexpected)];
             let message = parts.into_iter().flatten().collect::<Vec<_>>().join("; ");

@@ -4,8 +4,11 @@
 
 #[path = "../support/cases.rs"]
 mod cases;
+#[cfg(feature = "csd")]
+mod csd;
 mod hostile;
 mod mmsa;
+mod mult;
 mod zoo;
 
 use std::path::{Path, PathBuf};

@@ -5,7 +5,7 @@ use crate::golden_harness::{Case, Comparison, Outcome};
 use limbic::graph::{Graph, Parameters, Shape};
 use limbic::plan::{Batch, Mode, ParameterStore, Plan};
 use limbic::train::{Clipping, Convention, OptimizerConfig, Rule, StepSettings, Trainer};
-use limbic::weights::TensorData;
+use limbic::weights::{TensorData, keras};
 use serde_json::Value;
 
 pub type Outcomes<T> = Result<T, String>;
@@ -48,11 +48,6 @@ pub fn optimizer(settings: &Value, convention: Convention) -> Outcomes<(Optimize
 /// The file's shape of a tensor (Keras keeps heads and head width as two axes); empty where it does not hold it.
 pub fn shape_of<'a>(case: &Case<'a>, key: &str) -> &'a [usize] {
     case.get(key).map_or(&[], |tensor| tensor.shape())
-}
-
-/// A matrix of `rows` rows, row-major, transposed.
-pub fn transpose(values: &[f32], rows: usize, columns: usize) -> Vec<f32> {
-    (0..rows * columns).map(|index| values[(index % rows) * columns + index / rows]).collect()
 }
 
 /// A model of ours and how its file calls things.
@@ -184,28 +179,15 @@ impl Model<'_> {
 
     /// Keras' dense kernels are [in, out], its convolutions' [.., in, out]; ours are [out, in, ..].
     fn in_its_layout(&self, values: &[f32], ours: Shape) -> Vec<f32> {
-        match ours.axes() {
-            [outputs, inputs, rest @ ..] if self.convention == Convention::Keras => {
-                let taps = rest.iter().product::<usize>();
-                transpose(values, *outputs * *inputs, taps).chunks(outputs * inputs).fold(Vec::new(), |mut all, tap| {
-                    all.extend(transpose(tap, *outputs, *inputs));
-                    all
-                })
-            }
-            _ => values.to_vec(),
-        }
+        if self.is_kernel(ours) { keras::to_kernel(values, ours) } else { values.to_vec() }
     }
 
     fn in_ours(&self, values: &[f32], ours: Shape) -> Vec<f32> {
-        match ours.axes() {
-            [outputs, inputs, rest @ ..] if self.convention == Convention::Keras => {
-                let taps = rest.iter().product::<usize>();
-                let planes: Vec<f32> =
-                    values.chunks(outputs * inputs).flat_map(|tap| transpose(tap, *inputs, *outputs)).collect();
-                transpose(&planes, taps, outputs * inputs)
-            }
-            _ => values.to_vec(),
-        }
+        if self.is_kernel(ours) { keras::from_kernel(values, ours) } else { values.to_vec() }
+    }
+
+    fn is_kernel(&self, ours: Shape) -> bool {
+        self.convention == Convention::Keras && ours.axes().len() > 1
     }
 }
 

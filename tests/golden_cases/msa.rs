@@ -1,7 +1,7 @@
 //! The sentiment models against Keras': every output, weight gradient, input gradient and optimiser step.
 
 use super::graph::gpu;
-use super::model::{self, Outcomes, finish, shape_of, text, transpose};
+use super::model::{self, Outcomes, finish, shape_of, text};
 use crate::golden_harness::{Case, Comparison, Outcome};
 use limbic::graph::{Graph, Parameters, Var};
 use limbic::models::msa::{
@@ -11,7 +11,8 @@ use limbic::nn::Context;
 use limbic::plan::Batch;
 use limbic::plan::{Mode, ParameterStore, Plan};
 use limbic::train::{Convention, Trainer};
-use limbic::weights::TensorData;
+use limbic::weights::keras::{self, KerasModel};
+use limbic::weights::{TensorData, Tensors};
 use serde_json::Value;
 
 const MODALITIES: [&str; 3] = ["text", "audio", "video"];
@@ -19,7 +20,7 @@ pub fn sequence_level(case: &Case<'_>) -> Outcome {
     finish(case, |comparison| {
         let (config, explicit) = config(case)?;
         let model = Msa::new(&config).map_err(text)?;
-        let names = Names::of_msa(&config);
+        let names = Names(KerasModel { heads: config.num_heads, layer_path: keras::layer_path });
         let build = |graph: &Graph, training_outputs: bool| -> limbic::Result<()> {
             let inputs = inputs(case, graph)?;
             let inputs: Vec<ModalityInput<'_>> = MODALITIES
@@ -48,7 +49,7 @@ pub fn sequence_level(case: &Case<'_>) -> Outcome {
                     }
                 }
                 for (name, attention) in &output.attentions {
-                    attention.weights().named(&format!("aux/attn/{}", keras_block(name)));
+                    attention.weights().named(&format!("aux/attn/{}", dotted(&keras::layer_path(name))));
                 }
             }
             Ok(())
@@ -62,7 +63,7 @@ pub fn baseline(case: &Case<'_>) -> Outcome {
         let (config, _) = config(case)?;
         let adaptive = case.settings()["config"]["adaptive_fusion"].as_bool().unwrap_or(false);
         let model = MsaBaseline::new(&BaselineConfig::like(&config, adaptive)).map_err(text)?;
-        let names = Names::of_baseline(&config);
+        let names = Names(KerasModel { heads: config.num_heads, layer_path: keras::baseline_layer_path });
         let build = |graph: &Graph, training_outputs: bool| -> limbic::Result<()> {
             let inputs = inputs(case, graph)?;
             let cx = Context { graph, parameters: model.parameters(), training: false };
@@ -161,8 +162,8 @@ fn check(
     let gradients = store.download_from(&buffers).map_err(text)?;
     names.each(parameters, &gradients, |name, values| {
         let key = format!("grad/param/{name}");
-        comparison.gradient(&key, shape_of(case, &key), &values);
-    });
+        comparison.gradient(&key, shape_of(case, &key), values);
+    })?;
     for name in MODALITIES {
         let key = format!("grad/input/{name}");
         let gradient = plan.read(&format!("grad/{name}")).map_err(text)?;
@@ -204,9 +205,8 @@ fn optimizer_steps(
     comparison.forward(&key, &[length], &losses);
     let after = after.ok_or("no steps")?;
     names.each(store.parameters(), &after, |parameter, values| {
-        comparison.after_steps(name, parameter, shape_of(case, &format!("after/{name}/{parameter}")), &values);
-    });
-    Ok(())
+        comparison.after_steps(name, parameter, shape_of(case, &format!("after/{name}/{parameter}")), values);
+    })
 }
 
 /// Values of padded steps are whatever the library computes; only valid ones matter to the outputs, and only they are compared.
@@ -243,120 +243,27 @@ fn queries_of(block: &str) -> &str {
     MODALITIES.into_iter().find(|modality| name.starts_with(modality)).unwrap_or("text")
 }
 
-/// `text_encoder.blocks.0` is Keras' `text_encoder.block_0`, `fusion.text_from_audio.0` its `fusion.text_from_audio_0`.
-fn keras_block(name: &str) -> String {
-    let name = name.replace(".blocks.", ".block_");
-    match name.rsplit_once('.') {
-        Some((front, index)) if index.parse::<usize>().is_ok() => format!("{front}_{index}"),
-        _ => name,
-    }
+/// The files have dots where Keras' paths have slashes.
+fn dotted(path: &str) -> String {
+    path.replace('/', ".")
 }
 
 /// Which of our tensors is which of Keras'.
-struct Names {
-    /// `(ours without its ending, Keras' without its ending)`, first fit wins.
-    prefixes: Vec<(String, String)>,
-}
+struct Names(KerasModel);
 
 impl Names {
-    fn of_msa(config: &MsaConfig) -> Self {
-        let mut prefixes = Vec::new();
-        for name in MODALITIES {
-            for block in 0..config.n_layers_mod {
-                prefixes.push((format!("{name}_encoder.blocks.{block}."), format!("{name}_encoder.block_{block}.")));
-            }
-            for other in MODALITIES {
-                for layer in 0..config.n_layers_fuse {
-                    prefixes.push((
-                        format!("fusion.{name}_from_{other}.{layer}."),
-                        format!("fusion.{name}_from_{other}_{layer}."),
-                    ));
-                }
-            }
-        }
-        for index in 0..MODALITIES.len() {
-            for part in ["hidden", "score"] {
-                prefixes.push((format!("adaptive.pools.{index}.{part}."), format!("adaptive.pool{index}_{part}.")));
-            }
-        }
-        Names { prefixes }
-    }
-
-    fn of_baseline(config: &MsaConfig) -> Self {
-        let mut prefixes = Vec::new();
-        for name in MODALITIES {
-            prefixes.push((format!("{name}_encoder.projection."), format!("{name}_proj.")));
-            for block in 0..config.n_layers_mod {
-                prefixes.push((format!("{name}_encoder.blocks.{block}."), format!("{name}_enc_{block}.")));
-            }
-        }
-        for block in 0..config.n_layers_fuse {
-            prefixes.push((format!("fusion.blocks.{block}."), format!("fuse_enc_{block}.")));
-        }
-        Names { prefixes }
-    }
-
-    /// Keras' name of our tensor.
-    fn keras(&self, ours: &str) -> String {
-        let fits = self.prefixes.iter().find(|(prefix, _)| ours.starts_with(prefix.as_str()));
-        let name = fits.map_or(ours.to_string(), |(prefix, keras)| format!("{keras}{}", &ours[prefix.len()..]));
-        let name = name.replace(".attention.output.", ".attention.attention_output.");
-        if let Some(front) = name.find(".norm") {
-            let name = name.replace(".norm", ".ln");
-            debug_assert!(front > 0);
-            return name.replace(".weight", ".gamma").replace(".bias", ".beta");
-        }
-        match name.strip_suffix(".weight") {
-            Some(front) => format!("{front}.kernel"),
-            None => name,
-        }
-    }
-
     /// Our parameters' values from the file's tensors under `group`.
     fn values(&self, case: &Case<'_>, parameters: &Parameters, group: &str) -> Outcomes<Vec<Vec<f32>>> {
-        let mut used = 0;
-        let mut all = Vec::new();
-        for spec in parameters.specs() {
-            let mut values = Vec::with_capacity(spec.shape.len());
-            for (ours, shape, _) in spec.named() {
-                let tensor = case.need(&format!("{group}/{}", self.keras(&ours)))?;
-                let len = tensor.shape().iter().product::<usize>();
-                if len != shape.len() {
-                    return Err(format!("{ours} is {shape}, the file's is {:?}", tensor.shape()));
-                }
-                let reversed: Vec<usize> = shape.axes().iter().rev().copied().collect();
-                values.extend(keras_layout(tensor.as_f32().ok_or("not f32")?, &reversed, is_table(&ours)));
-                used += 1;
-            }
-            all.push(values);
-        }
-        let held = case.group(group).count();
-        if used != held {
-            return Err(format!("the file has {held} parameters, the model {used}"));
-        }
-        Ok(all)
+        let tensors: Tensors = case.group(group).map(|(key, tensor)| (key.replace('.', "/"), tensor.clone())).collect();
+        self.0.import(&tensors, parameters).map_err(text)
     }
 
     /// Each of our tensors in Keras' layout, under Keras' name.
-    fn each(&self, parameters: &Parameters, values: &[Vec<f32>], mut visit: impl FnMut(&str, Vec<f32>)) {
-        for (spec, values) in parameters.specs().iter().zip(values) {
-            for (ours, shape, start) in spec.named() {
-                let part = &values[start..start + shape.len()];
-                visit(&self.keras(&ours), keras_layout(part, shape.axes(), is_table(&ours)));
-            }
+    fn each(&self, parameters: &Parameters, values: &[Vec<f32>], mut visit: impl FnMut(&str, &[f32])) -> Outcomes<()> {
+        let tensors = self.0.export(parameters, values).map_err(text)?;
+        for (path, tensor) in tensors.iter() {
+            visit(&dotted(path), tensor.as_f32().ok_or("not f32")?);
         }
-    }
-}
-
-/// Position tables keep their layout; every other matrix is a dense kernel.
-fn is_table(name: &str) -> bool {
-    name.ends_with("embeddings")
-}
-
-/// Ours are [out, in], Keras' kernels [in, out] with heads and head width as two axes of one of them.
-fn keras_layout(values: &[f32], ours: &[usize], table: bool) -> Vec<f32> {
-    match ours {
-        [outputs, inputs] if !table => transpose(values, *outputs, *inputs),
-        _ => values.to_vec(),
+        Ok(())
     }
 }

@@ -1,9 +1,10 @@
 //! It learns, and the same start gives the same bits.
 
-use crate::tiny::{batch, model, rate, shape, store, train, trainer};
+use crate::tiny::{batch, model, rate, shape, store, train, trainer, trainer_with};
 use crate::{calls, tiny};
 use limbic::gpu::{Gpu, GpuOptions};
-use limbic::models::msa::Scorer;
+use limbic::models::msa::{Objective, Scorer};
+use limbic::plan::{Batch, Values};
 use limbic::train::{Clipping, OptimizerConfig};
 
 #[test]
@@ -24,6 +25,47 @@ fn one_batch_is_learnt_by_heart() {
     for (clip, target) in scorer.run(&inputs).unwrap().iter().zip(targets) {
         assert!((clip.score - target).abs() < 0.3, "{} for {target}", clip.score);
     }
+}
+
+/// Whether a label is positive.
+fn yes_or_no(batch: Batch) -> Batch {
+    batch.tensors().iter().fold(Batch::new(batch.samples), |changed, (name, values)| match values {
+        Values::F32(values) if name == "target" => {
+            changed.float(name, values.iter().map(|v| f32::from(u8::from(*v > 0.0))).collect())
+        }
+        Values::F32(values) => changed.float(name, values.clone()),
+        Values::U32(values) => changed.integer(name, values.clone()),
+    })
+}
+
+#[test]
+fn a_yes_or_no_is_learnt_as_a_logit() {
+    let model = model(0.0);
+    let store = store(&model, 1);
+    let batch = || yes_or_no(batch(0));
+    let (inputs, truth) = tiny::without_labels(batch());
+    assert!(truth.contains(&0.0) && truth.contains(&1.0), "{truth:?}");
+    let scorer = Scorer::new(&store, &model, &shape()).unwrap();
+    let value = |(score, label): (f32, &f32)| Objective::Binary.value(f64::from(score), f64::from(*label));
+    let scores = || scorer.run(&inputs).unwrap().into_iter().map(|clip| clip.score);
+    let expected = scores().zip(&truth).map(value).sum::<f64>() / truth.len() as f64;
+    // - ln of the logistic function by its definition
+    let defined = |(score, label): (f32, &f32)| {
+        let p = 1.0 / (1.0 + (-f64::from(score)).exp());
+        -(f64::from(*label) * p.ln() + (1.0 - f64::from(*label)) * (1.0 - p).ln())
+    };
+    let by_definition = scores().zip(&truth).map(defined).sum::<f64>() / truth.len() as f64;
+    assert!((expected - by_definition).abs() < 1e-9);
+
+    let mut trainer = trainer_with(&model, &store, OptimizerConfig::adamw(0.0), 1, Objective::Binary);
+    let mut losses = Vec::new();
+    for _ in 0..60 {
+        losses.extend(trainer.step(batch(), rate(1e-2)).unwrap());
+    }
+    losses.extend(trainer.finish().unwrap());
+    assert!((f64::from(losses[0].loss) - expected).abs() < 1e-5, "{} against {expected}", losses[0].loss);
+    assert!(losses[59].loss < 0.1 * losses[0].loss, "{} to {}", losses[0].loss, losses[59].loss);
+    assert!(scores().zip(&truth).all(|(score, label)| (score > 0.0) == (*label > 0.5)));
 }
 
 #[test]

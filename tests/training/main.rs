@@ -7,6 +7,8 @@ mod learning;
 mod resume;
 mod running;
 mod stopping;
+#[cfg(feature = "data")]
+mod streaming;
 #[path = "../support/mod.rs"]
 mod support;
 mod tiny;

@@ -3,15 +3,15 @@
 use crate::support::{gpu, noise};
 use limbic::gpu::Gpu;
 use limbic::models::msa::{
-    BatchShape, Encoder, ModalityConfig, Msa, MsaConfig, Pooling, RegressionLoss, training_graph,
+    BatchShape, Encoder, ModalityConfig, Msa, MsaConfig, Objective, Pooling, RegressionLoss, training_graph,
 };
 use limbic::plan::{Batch, ParameterStore, Values};
 use limbic::train::{OptimizerConfig, StepSettings, Trainer};
 
 pub const BATCH: usize = 4;
-const SEQ_LENS: [usize; 2] = [6, 8];
-const DIMS: [usize; 2] = [5, 3];
-const NAMES: [&str; 2] = ["text", "audio"];
+pub const SEQ_LENS: [usize; 2] = [6, 8];
+pub const DIMS: [usize; 2] = [5, 3];
+pub const NAMES: [&str; 2] = ["text", "audio"];
 
 pub fn config(dropout: f32) -> MsaConfig {
     let modality =
@@ -58,9 +58,9 @@ pub fn trainer_with(
     store: &ParameterStore,
     config: OptimizerConfig,
     seed: u32,
-    loss: RegressionLoss,
+    objective: impl Into<Objective>,
 ) -> Trainer {
-    Trainer::new(store, config, seed, |graph| training_graph(model, graph, &shape(), loss)).expect("a trainer")
+    Trainer::new(store, config, seed, |graph| training_graph(model, graph, &shape(), objective)).expect("a trainer")
 }
 
 /// Real steps of a modality in row `clip` of batch `index`; the third clip has no audio at all.

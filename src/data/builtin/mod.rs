@@ -144,7 +144,7 @@ pub fn generate(config: BuiltinConfig) -> Result<Builtin> {
     }
     let [train, valid, test] = clips;
     let name = format!("built-in corpus, seed {} (made up: synthetic voices and drawn faces)", config.seed);
-    let mut corpus = Corpus { name, modalities: modalities(), train, valid, test };
+    let mut corpus = Corpus { name, modalities: modalities(), train, valid, test, ..Corpus::default() };
     let fit = |(i, m): (usize, &Modality)| Standardiser::fit(&corpus.train, i, m.dim);
     let standardisers: Vec<_> = corpus.modalities.iter().enumerate().map(fit).collect();
     standardise(&mut corpus, &standardisers)?;

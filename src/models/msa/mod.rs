@@ -17,7 +17,7 @@ pub use baseline::{BaselineConfig, MsaBaseline};
 pub use config::{Encoder, ModalityConfig, MsaConfig, Pooling, Preset};
 pub use encoder::{LearnablePositionalEmbedding, ModalityEncoder};
 pub use fusion::{AdaptiveFusionHead, CrossModalFusion, Fused, Stream};
-pub use task::{BatchShape, ClipScore, Scorer, SentimentModel, scoring_graph, training_graph};
+pub use task::{BatchShape, ClipScore, Objective, Scorer, SentimentModel, scoring_graph, training_graph};
 
 use crate::error::Result;
 use crate::graph::{Parameters, Var};

@@ -67,6 +67,42 @@ impl BatchShape {
     }
 }
 
+/// What the training of scores minimises.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Objective {
+    /// A distance from the label.
+    Regression(RegressionLoss),
+    /// Binary cross entropy: the score is the logit of a label that is 0 or 1.
+    Binary,
+}
+
+impl From<RegressionLoss> for Objective {
+    fn from(loss: RegressionLoss) -> Self {
+        Objective::Regression(loss)
+    }
+}
+
+impl Objective {
+    fn losses<'g>(self, score: Var<'g>, target: Var<'g>) -> Var<'g> {
+        match self {
+            Objective::Regression(loss) => loss.of(score - target),
+            // the logit of the wrong answer
+            Objective::Binary => (score * target.affine(-2.0, 1.0)).softplus(),
+        }
+    }
+
+    /// The loss of one clip.
+    pub fn value(self, score: f64, target: f64) -> f64 {
+        match self {
+            Objective::Regression(loss) => loss.value(score - target),
+            Objective::Binary => {
+                let wrong = score * (1.0 - 2.0 * target);
+                wrong.max(0.0) + (-wrong.abs()).exp().ln_1p()
+            }
+        }
+    }
+}
+
 fn inputs<'g>(model: &dyn SentimentModel, graph: &'g Graph, shape: &BatchShape) -> Vec<ModalityInput<'g>> {
     let input = |(modality, seq_len): (&ModalityConfig, &usize)| ModalityInput {
         features: graph.input(&modality.name, [shape.batch, *seq_len, modality.dim]),
@@ -81,14 +117,14 @@ pub fn training_graph(
     model: &dyn SentimentModel,
     graph: &Graph,
     shape: &BatchShape,
-    loss: RegressionLoss,
+    objective: impl Into<Objective>,
 ) -> Result<()> {
     let inputs = inputs(model, graph, shape);
     let (target, weight) = (graph.input("target", [shape.batch, 1]), graph.input("sample_weight", [shape.batch, 1]));
     let cx = Context { graph, parameters: model.parameters(), training: true };
     let (score, _) = model.score(cx, &inputs);
     let _scope = graph.scope("loss");
-    let losses = loss.of(score.named("score") - target) * weight;
+    let losses = objective.into().losses(score.named("score"), target) * weight;
     (losses.sum() / weight.sum()).as_loss();
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! Accuracy, recall and F1 over classes.
 
+use super::table::markdown;
 use super::{check_lengths, share};
 use crate::{Error, Result};
 
@@ -83,6 +84,16 @@ fn class_scores(confusion: &[Vec<u64>], class: usize) -> ClassScores {
     }
 }
 
+/// The metrics of several models, in percent, as a Markdown table that also reads well as text.
+pub fn classification_table<'a>(rows: impl IntoIterator<Item = (&'a str, &'a ClassificationMetrics)>) -> String {
+    let mut cells = vec![["model", "accuracy", "mean recall", "weighted F1", "mean F1"].map(String::from).to_vec()];
+    cells.extend(rows.into_iter().map(|(name, metrics)| {
+        let shares = [metrics.accuracy, metrics.unweighted_accuracy, metrics.weighted_f1, metrics.macro_f1];
+        std::iter::once(name.to_string()).chain(shares.map(|share| format!("{:.2}", 100.0 * share))).collect()
+    }));
+    markdown(cells, 1)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -104,6 +115,13 @@ mod tests {
         assert_relative_eq!(metrics.macro_f1, (2.0 / 3.0 + 0.4) / 4.0, max_relative = 1e-15);
         assert_relative_eq!(metrics.weighted_f1, (2.0 / 3.0 * 3.0 + 0.4 * 2.0) / 6.0, max_relative = 1e-15);
         assert_relative_eq!(metrics.unweighted_accuracy, (2.0 / 3.0 + 0.5) / 4.0, max_relative = 1e-15);
+    }
+
+    #[test]
+    fn the_table_is_in_percent() {
+        let metrics = ClassificationMetrics::compute(&[0, 1, 1, 1], &[0, 0, 1, 1], 2).unwrap();
+        let table = classification_table([("happy or not", &metrics)]);
+        assert!(table.contains("| happy or not |    75.00 |       75.00 |       73.33 |   73.33 |"), "{table}");
     }
 
     #[test]

@@ -13,7 +13,7 @@ mod regression;
 mod sentiment;
 mod table;
 
-pub use classification::{ClassScores, ClassificationMetrics};
+pub use classification::{ClassScores, ClassificationMetrics, classification_table};
 pub use features::{Distribution, FeatureMetrics, quantile};
 pub use flow::FlowMetrics;
 pub use pca::Pca;

@@ -13,6 +13,7 @@ pub struct Batches<'a> {
     columns: Vec<usize>,
     seq_lens: Vec<usize>,
     batch: usize,
+    emotions: bool,
 }
 
 impl<'a> Batches<'a> {
@@ -40,7 +41,12 @@ impl<'a> Batches<'a> {
             columns.push(column);
             seq_lens.push(*seq_len);
         }
-        Ok(Batches { clips, modalities, columns, seq_lens, batch })
+        Ok(Batches { clips, modalities, columns, seq_lens, batch, emotions: false })
+    }
+
+    /// Training batches get the clips' emotions too: `emotion [batch]`, `u32::MAX` where there is none.
+    pub fn with_emotions(self) -> Self {
+        Batches { emotions: true, ..self }
     }
 
     /// Number of batches, the last one possibly incomplete.
@@ -89,11 +95,14 @@ impl<'a> Batches<'a> {
     /// [`Batches::scoring`] with labels, and weights that are 0 for padding rows.
     pub fn training(&self, clips: &[&Clip]) -> Batch {
         let (mut targets, mut weights) = (vec![0.0; self.batch], vec![0.0; self.batch]);
+        let mut emotions = vec![u32::MAX; self.batch];
         for (index, clip) in clips.iter().take(self.batch).enumerate() {
             targets[index] = clip.label;
             weights[index] = 1.0;
+            emotions[index] = clip.emotion.unwrap_or(u32::MAX);
         }
-        self.scoring(clips).float("target", targets).float("sample_weight", weights)
+        let batch = self.scoring(clips).float("target", targets).float("sample_weight", weights);
+        if self.emotions { batch.integer("emotion", emotions) } else { batch }
     }
 }
 

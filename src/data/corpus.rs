@@ -26,6 +26,8 @@ pub struct Clip {
     pub sequences: Vec<Sequence>,
     /// Sentiment in [-3, 3] (MOSI, MOSEI) or [-1, 1] (CH-SIMS).
     pub label: f32,
+    /// Which of [`Corpus::emotions`] it shows, where that is known.
+    pub emotion: Option<u32>,
 }
 
 /// Train, validation and test clips over the same modalities.
@@ -34,6 +36,8 @@ pub struct Corpus {
     /// What the data is, for people: "MMSA pickle mosi_aligned_50.pkl", "built-in corpus, seed 7".
     pub name: String,
     pub modalities: Vec<Modality>,
+    /// The names of the emotions that clips are labelled with; empty where they are not.
+    pub emotions: Vec<String>,
     pub train: Vec<Clip>,
     pub valid: Vec<Clip>,
     pub test: Vec<Clip>,

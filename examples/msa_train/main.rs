@@ -87,6 +87,7 @@ fn train(options: &Options) -> Result<()> {
     }
     println!("\ntest clips: {}\n", data.corpus.test.len());
     println!("{}", sentiment_table(rows.iter().map(|(name, metrics)| (name.as_str(), metrics))));
+    report::emotions(&run, &data, &scores)?;
     report::best_possible(&data);
     report::comparison(&options.out, &rows, &data)?;
     println!("checkpoint, history.csv and pictures are in {}", shown(&options.out));

@@ -9,7 +9,7 @@ use limbic::plan::{Batch, ParameterStore};
 use limbic::train::Trainer;
 use limbic::train::checkpoint::Checkpoint;
 use limbic::train::fit::{Observer, Task, Validation};
-use limbic::train::metrics::SentimentMetrics;
+use limbic::train::metrics::{ClassificationMetrics, SentimentMetrics};
 use limbic::{Error, Result};
 
 /// A model on a GPU with the plans that train it and score with it.
@@ -53,10 +53,12 @@ impl<'a> Run<'a> {
         let wanted = wanted(self.model.as_ref());
         let batches = |clips: &'a [Clip]| Batches::new(self.corpus, clips, &wanted, training.batch_size);
         let valid = if self.corpus.valid.is_empty() { &self.corpus.test } else { &self.corpus.valid };
+        let train = batches(&self.corpus.train)?;
         let task = Sentiment {
-            train: batches(&self.corpus.train)?,
+            train: if self.model.emotions().is_some() { train.with_emotions() } else { train },
             valid: batches(valid)?,
-            labels: labels(valid),
+            clips: valid,
+            emotion_weight: self.model.emotions().map_or(0.0, |task| f64::from(task.weight)),
             scorer: &self.scorer,
             loss: training.loss,
             seed: training.seed,
@@ -81,6 +83,24 @@ impl<'a> Run<'a> {
     }
 }
 
+/// How well the emotions of `clips` were named and the mean cross entropy; nothing where the model names none or no clip has one.
+pub fn emotion_metrics(clips: &[Clip], scores: &[ClipScore]) -> Result<Option<(ClassificationMetrics, f64)>> {
+    let labelled =
+        clips.iter().zip(scores).filter_map(|(clip, score)| Some((clip.emotion? as usize, score.emotion()?, score)));
+    let (mut truth, mut named, mut entropy) = (Vec::new(), Vec::new(), 0.0);
+    for (label, emotion, score) in labelled {
+        truth.push(label);
+        named.push(emotion);
+        entropy -= score.emotions.get(label).map_or(0.0, |p| f64::from(p.max(f32::MIN_POSITIVE)).ln());
+    }
+    let classes = scores.iter().map(|score| score.emotions.len()).max().unwrap_or(0);
+    if truth.is_empty() {
+        return Ok(None);
+    }
+    let metrics = ClassificationMetrics::compute(&named, &truth, classes)?;
+    Ok(Some((metrics, entropy / truth.len() as f64)))
+}
+
 pub fn labels(clips: &[Clip]) -> Vec<f32> {
     clips.iter().map(|clip| clip.label).collect()
 }
@@ -89,7 +109,9 @@ pub fn labels(clips: &[Clip]) -> Vec<f32> {
 struct Sentiment<'a> {
     train: Batches<'a>,
     valid: Batches<'a>,
-    labels: Vec<f32>,
+    /// Those of the validation.
+    clips: &'a [Clip],
+    emotion_weight: f64,
     scorer: &'a Scorer,
     loss: RegressionLoss,
     seed: u64,
@@ -105,14 +127,18 @@ impl Task for Sentiment<'_> {
     }
 
     fn validate(&self) -> Result<Validation> {
-        let scores: Vec<f32> = self.scorer.run_all(self.valid.in_order())?.iter().map(|clip| clip.score).collect();
-        let metrics = SentimentMetrics::compute(&scores, &self.labels)?;
+        let scored = self.scorer.run_all(self.valid.in_order())?;
+        let (scores, labels) = (scored.iter().map(|clip| clip.score).collect::<Vec<_>>(), labels(self.clips));
+        let metrics = SentimentMetrics::compute(&scores, &labels)?;
         let error = |(score, label): (&f32, &f32)| f64::from(score - label);
-        let losses = scores.iter().zip(&self.labels).map(error).map(|error| self.loss.value(error));
+        let losses = scores.iter().zip(&labels).map(error).map(|error| self.loss.value(error));
         let loss = losses.sum::<f64>() / scores.len().max(1) as f64;
         let named = |name: &str, value: f64| (name.to_string(), value);
-        let metrics =
+        let mut metrics =
             vec![named("mae", metrics.mae), named("pearson", metrics.pearson), named("acc2_has0", metrics.acc2_has0)];
+        let emotions = emotion_metrics(self.clips, &scored)?;
+        metrics.extend(emotions.iter().map(|(metrics, _)| named("emotion_accuracy", metrics.accuracy)));
+        let loss = loss + emotions.map_or(0.0, |(_, cross_entropy)| self.emotion_weight * cross_entropy);
         Ok(Validation { loss, metrics })
     }
 }

@@ -69,7 +69,8 @@ fn predict(options: &Options) -> Result<()> {
     let rows = splits.iter().flat_map(|(split, clips)| clips.iter().map(move |clip| (*split, clip)));
     let rows: Vec<_> =
         rows.zip(&scores).map(|((split, clip), scored)| Row::new(split, clip, scored, model.as_ref())).collect();
-    let table = Table { names: model.modalities().iter().map(|modality| modality.name.as_str()).collect(), rows };
+    let names = model.modalities().iter().map(|modality| modality.name.as_str()).collect();
+    let table = Table { names, emotions: emotions(model.as_ref()).collect(), rows };
     write_out(options.output.as_deref(), |out| table.write(options.format, out))?;
     report(&corpus.labels, &table.rows)?;
     if let Some(builtin) = &data.builtin {
@@ -145,19 +146,34 @@ struct Row<'a> {
     score: f32,
     /// By modality; empty where the model does not weigh them.
     fusion_weights: BTreeMap<&'a str, f32>,
+    /// The likeliest emotion, where the model tells them apart, and the probability of each.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    emotion: Option<&'a str>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    emotions: BTreeMap<&'a str, f32>,
 }
 
 impl<'a> Row<'a> {
     fn new(split: &'a str, clip: &'a Clip, scored: &ClipScore, model: &'a dyn SentimentModel) -> Self {
         let names = model.modalities().iter().map(|modality| modality.name.as_str());
         let fusion_weights = names.zip(scored.fusion_weights.iter().copied()).collect();
-        Row { id: &clip.id, split, text: &clip.text, label: clip.label, score: scored.score, fusion_weights }
+        let classes: Vec<&str> = emotions(model).collect();
+        let emotion = scored.emotion().and_then(|index| classes.get(index).copied());
+        let emotions = classes.into_iter().zip(scored.emotions.iter().copied()).collect();
+        let (id, text) = (clip.id.as_str(), clip.text.as_str());
+        Row { id, split, text, label: clip.label, score: scored.score, fusion_weights, emotion, emotions }
     }
+}
+
+/// The emotions that `model` tells apart.
+fn emotions(model: &dyn SentimentModel) -> impl Iterator<Item = &str> {
+    model.emotions().into_iter().flat_map(|task| &task.classes).map(String::as_str)
 }
 
 struct Table<'a> {
     /// Of the modalities.
     names: Vec<&'a str>,
+    emotions: Vec<&'a str>,
     rows: Vec<Row<'a>>,
 }
 
@@ -172,13 +188,16 @@ impl Table<'_> {
         }
     }
 
-    /// A column per modality, where the model weighs them.
+    /// A column per modality, where the model weighs them; the emotion and a column per class, where it tells them apart.
     fn csv(&self, out: &mut dyn Write) -> io::Result<()> {
         let weighed = self.rows.iter().any(|row| !row.fusion_weights.is_empty());
         let names = || self.names.iter().filter(|_| weighed);
         let mut csv = csv::Writer::from_writer(out);
         let fixed = ["id", "split", "text", "label", "score"].map(String::from);
-        csv.write_record(fixed.into_iter().chain(names().map(|name| format!("weight_{name}"))))?;
+        let named = self.emotions.first().map(|_| "emotion".to_string());
+        let classes = self.emotions.iter().map(|name| format!("emotion_{name}"));
+        let weights = names().map(|name| format!("weight_{name}"));
+        csv.write_record(fixed.into_iter().chain(weights).chain(named).chain(classes))?;
         for row in &self.rows {
             let fixed = [
                 row.id.to_string(),
@@ -188,7 +207,8 @@ impl Table<'_> {
                 row.score.to_string(),
             ];
             let weights = names().map(|name| row.fusion_weights.get(name).map(f32::to_string).unwrap_or_default());
-            csv.write_record(fixed.into_iter().chain(weights))?;
+            let classes = self.emotions.iter().filter_map(|name| row.emotions.get(name).map(f32::to_string));
+            csv.write_record(fixed.into_iter().chain(weights).chain(row.emotion.map(String::from)).chain(classes))?;
         }
         csv.flush()
     }

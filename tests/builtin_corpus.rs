@@ -158,7 +158,39 @@ fn best_possible_is_what_a_simulation_finds() {
             let ok = close(bound.mae, found.mae) && close(bound.r, found.r) && close(bound.acc2, found.acc2);
             assert!(ok, "{rule:?} {name}: {bound:?} but the simulation found {found:?}");
         }
+        for (name, bound, found) in [
+            ("all", best.emotion.all, named_right(&sample, |c| [c.words, c.voice, c.face, c.arousal as i8])),
+            ("text", best.emotion.text, named_right(&sample, |c| [c.words, 0, 0, 0])),
+            ("audio", best.emotion.audio, named_right(&sample, |c| [0, c.voice, 0, c.arousal as i8])),
+            ("video", best.emotion.video, named_right(&sample, |c| [0, 0, c.face, c.arousal as i8])),
+            ("nothing", best.emotion.nothing, named_right(&sample, |_| [0; 4])),
+        ] {
+            assert!(
+                (bound - found).abs() < 0.006,
+                "{rule:?} {name}: {bound} of emotions, the simulation found {found}"
+            );
+        }
+        assert!((best.emotion.all - 1.0).abs() < 1e-12, "emotions have no noise");
     }
+}
+
+/// The share of emotions that are right where the most frequent one of each `key` is named.
+fn named_right(sample: &[(Causes, f32)], key: impl Fn(&Causes) -> [i8; 4]) -> f64 {
+    let mut groups = std::collections::HashMap::<[i8; 4], [usize; EMOTIONS.len()]>::new();
+    for (causes, _) in sample {
+        groups.entry(key(causes)).or_default()[causes.emotion() as usize] += 1;
+    }
+    groups.values().map(|counts| counts.iter().max().unwrap_or(&0)).sum::<usize>() as f64 / sample.len() as f64
+}
+
+#[test]
+fn emotions_are_quadrants_of_valence_and_arousal() {
+    let name = |causes: Causes| EMOTIONS[causes.emotion() as usize];
+    let warm = Causes { words: 2, voice: 1, face: 1, arousal: 1 };
+    let ironic = Causes { voice: -1, face: -1, ..warm };
+    let said = [warm, ironic].map(|causes| [name(causes), name(Causes { arousal: 2, ..causes })]);
+    assert_eq!(said, [["content", "happy"], ["sad", "angry"]]);
+    assert_eq!(name(Causes { arousal: 2, ..Causes::default() }), "neutral");
 }
 
 #[test]

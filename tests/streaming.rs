@@ -22,7 +22,8 @@ fn clip(split: usize, index: usize) -> Clip {
         Sequence { len, values: (0..len * DIMS[modality]).map(value).collect() }
     };
     let (id, text) = (format!("{split}-{index}"), if index.is_multiple_of(3) { String::new() } else { "né 你".into() });
-    Clip { id, text, sequences: vec![sequence(0), sequence(1)], label: index as f32 / 3.0 - 1.0 }
+    let emotion = (index % 3 < 2).then_some(index as u32 % 2);
+    Clip { id, text, sequences: vec![sequence(0), sequence(1)], label: index as f32 / 3.0 - 1.0, emotion }
 }
 
 fn corpus() -> Corpus {
@@ -31,6 +32,7 @@ fn corpus() -> Corpus {
         name: "made up".to_string(),
         modalities: vec![modality("text", DIMS[0]), modality("audio", DIMS[1])],
         labels: Labels::Binary { name: "odd".to_string() },
+        emotions: vec!["calm".to_string(), "glad".to_string()],
         train: (0..18).map(|index| clip(0, index)).collect(),
         valid: (0..3).map(|index| clip(1, index)).collect(),
         test: (0..5).map(|index| clip(2, index)).collect(),
@@ -50,11 +52,11 @@ fn written() -> (tempfile::TempDir, Streamed) {
 }
 
 fn memory(corpus: &Corpus) -> Batches<'_> {
-    Batches::new(corpus, &corpus.train, &wanted(), SIZE).unwrap()
+    Batches::new(corpus, &corpus.train, &wanted(), SIZE).unwrap().with_emotions()
 }
 
 fn epochs(streamed: &Streamed, ahead: usize) -> Epochs {
-    streamed.batches(Split::Train, &wanted(), SIZE, ahead).unwrap().epochs(9)
+    streamed.batches(Split::Train, &wanted(), SIZE, ahead).unwrap().with_emotions().epochs(9)
 }
 
 fn all(items: impl Iterator<Item = Result<Batch>>) -> Vec<Batch> {
@@ -282,7 +284,8 @@ fn folders_that_are_none() {
 fn the_writer_refuses_what_it_could_not_read() {
     let folder = tempfile::tempdir().unwrap();
     let whole = corpus();
-    let create = || ClipWriter::create(folder.path(), "c", &whole.modalities, &Labels::Sentiment).unwrap();
+    let like = Corpus { name: "c".to_string(), modalities: whole.modalities.clone(), ..Corpus::default() };
+    let create = || ClipWriter::create(folder.path(), &like).unwrap();
     let mut writer = create();
     let refused = |change: &dyn Fn(&mut Clip), writer: &mut ClipWriter| {
         let mut clip = clip(0, 1);

@@ -4,7 +4,7 @@
 mod support;
 
 use limbic::graph::Parameters;
-use limbic::models::msa::{BatchShape, Encoder, ModalityConfig, Msa, MsaConfig, Pooling, Scorer};
+use limbic::models::msa::{BatchShape, Encoder, ModalityConfig, Msa, MsaConfig, Pooling, Preset, Scorer};
 use limbic::nn::{Linear, MultiHeadAttention, MultiHeadAttentionConfig};
 use limbic::plan::{Batch, ParameterStore};
 use limbic::weights::keras::{KerasModel, layer_path};
@@ -30,6 +30,7 @@ fn model(encoder: Encoder) -> Msa {
         pooling_method: Pooling::Attention,
         dropout: 0.0,
         norm_first: encoder != Encoder::Lstm,
+        ..MsaConfig::preset(Preset::Small, Vec::new())
     })
     .unwrap()
 }

@@ -4,6 +4,8 @@
 //!
 //! Needs no GPU: plans are made on paper, for a device that runs nothing.
 
+#[path = "../support/architecture.rs"]
+mod architecture;
 #[path = "../support/exit.rs"]
 mod exit;
 mod models;
@@ -69,7 +71,8 @@ fn run(options: &Options) -> Result<()> {
         println!("{}", report::markdown(&rows, batch, options.layers));
     }
     if let Some(out) = &options.out {
-        for path in report::pictures(&rows, batch, out)? {
+        let named: Vec<_> = rows.iter().map(|row| (row.model.as_str(), &row.architecture)).collect();
+        for path in architecture::pictures(&named, batch, out)? {
             eprintln!("{}", path.display());
         }
     }

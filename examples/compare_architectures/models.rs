@@ -1,5 +1,6 @@
 //! The models that can be compared, each with the graphs that score with it and train it.
 
+use crate::architecture::{Build, Purpose};
 use clap::ValueEnum;
 use limbic::Result;
 use limbic::graph::{Graph, Parameters, Var};
@@ -35,15 +36,6 @@ pub enum Model {
     MsaLarge,
     /// Pools each modality before they meet, at the default's sizes.
     MsaBaseline,
-}
-
-/// Writes a graph for so many examples.
-pub type Build = Box<dyn Fn(&Graph, usize, Purpose) -> Result<()>>;
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Purpose {
-    Inference,
-    Training,
 }
 
 impl Model {

@@ -97,6 +97,7 @@ fn train(options: &Options) -> Result<()> {
     }
     println!("\ntest clips: {}\n", data.corpus.test.len());
     println!("{}", Metrics::table(rows.iter().map(|(name, metrics)| (name.as_str(), metrics))));
+    report::emotions(&run, &data, &scores)?;
     report::best_possible(&data);
     report::comparison(&options.out, &rows, &data)?;
     if let Some(peak) = report::peak_memory() {

@@ -1,17 +1,18 @@
 //! The command line. Names are those of the source's training script; dashes work too.
 
 use crate::flags::{self, Defaults, TrainingFlags};
-use crate::msa::{DataSource, ModelConfig, RunConfig, VERSION};
+use crate::msa::{DataSource, ModelConfig, RunConfig, VERSION, modalities};
 use crate::training;
 use clap::{Parser, ValueEnum};
+use limbic::data::builtin::EMOTIONS;
 use limbic::data::mult::Emotion;
 use limbic::data::{Corpus, LoadOptions};
-use limbic::models::msa::{BaselineConfig, Encoder, ModalityConfig, MsaConfig, Pooling, Preset};
+use limbic::models::msa::{BaselineConfig, EmotionTask, Encoder, Fusion, ModalityConfig, MsaConfig, Pooling, Preset};
 use limbic::{Error, Result};
 use std::path::PathBuf;
 
 /// What a run that goes on takes from its checkpoint, beside [`flags::FIXED`].
-const FIXED: [&str; 19] = [
+const FIXED: [&str; 23] = [
     "data",
     "folds",
     "stream",
@@ -22,10 +23,14 @@ const FIXED: [&str; 19] = [
     "num_heads",
     "ff_dim",
     "encoder",
+    "causal",
     "n_layers_mod",
     "n_layers_fuse",
     "bidirectional_fusion",
     "pooling_method",
+    "fusion",
+    "multi_task",
+    "emotion_weight",
     "dropout",
     "post_norm",
     "seq_len",
@@ -76,6 +81,9 @@ pub struct Options {
     /// What encodes each modality's sequence.
     #[arg(long, value_enum, default_value = "transformer", conflicts_with = "baseline")]
     pub encoder: EncoderFlag,
+    /// Encoders look at no later step, so that the model can score a live stream.
+    #[arg(long, conflicts_with = "baseline")]
+    pub causal: bool,
     /// Layers of each modality's encoder.
     #[arg(long, alias = "n-layers-mod")]
     pub n_layers_mod: Option<usize>,
@@ -87,6 +95,21 @@ pub struct Options {
     pub bidirectional_fusion: bool,
     #[arg(long, alias = "pooling-method", value_enum)]
     pub pooling_method: Option<PoolingFlag>,
+    /// How modalities are weighed.
+    #[arg(long, value_enum, default_value = "adaptive", conflicts_with = "baseline")]
+    pub fusion: FusionFlag,
+    /// Learn the clips' emotions too, with a head of their own; needs data that has them.
+    #[arg(long, alias = "multi-task", conflicts_with = "baseline")]
+    pub multi_task: bool,
+    /// How much the emotions' cross entropy counts beside the loss of the score.
+    #[arg(
+        long,
+        alias = "emotion-weight",
+        allow_negative_numbers = true,
+        default_value_t = 0.5,
+        requires = "multi_task"
+    )]
+    pub emotion_weight: f32,
     #[arg(long, allow_negative_numbers = true)]
     pub dropout: Option<f32>,
     /// Layer norm after each part instead of before it.
@@ -124,6 +147,16 @@ pub enum EncoderFlag {
     Gru,
     /// A temporal convolutional network.
     Tcn,
+    /// Attention at several time scales.
+    Multiscale,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum FusionFlag {
+    /// By a softmax over modalities.
+    Adaptive,
+    /// By gates of each clip, and of each step of cross attention.
+    Gated,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -146,21 +179,25 @@ impl Options {
 
     /// Checks the flags before any data is read: with the source's feature sizes, which decide nothing here.
     pub fn check(&self) -> Result<()> {
-        training::check(&self.over(MsaConfig::source_modalities(1))?.training)
+        training::check(&self.over(MsaConfig::source_modalities(1), &EMOTIONS.map(String::from))?.training)
     }
 
     /// The run that the flags describe, over `corpus`.
     pub fn config(&self, corpus: &Corpus) -> Result<RunConfig> {
-        self.over(self.modalities(corpus))
+        self.over(modalities(corpus, self.seq_len), &corpus.emotions)
     }
 
-    fn over(&self, modalities: Vec<ModalityConfig>) -> Result<RunConfig> {
+    fn over(&self, modalities: Vec<ModalityConfig>, emotions: &[String]) -> Result<RunConfig> {
         if self.seq_len == Some(0) {
             return Err(Error::Config("--seq_len must be at least 1".to_string()));
         }
         if self.mixed_precision {
             let message = "--mixed_precision is not built yet: run without it, in f32".to_string();
             return Err(Error::Config(message));
+        }
+        if self.multi_task && emotions.is_empty() {
+            let message = "--multi_task needs clips with emotions, and the data has none: train without it";
+            return Err(Error::Config(message.to_string()));
         }
         let builtin = self.data.is_none();
         let preset = match self.preset.as_deref() {
@@ -183,11 +220,18 @@ impl Options {
                 EncoderFlag::Lstm => Encoder::Lstm,
                 EncoderFlag::Gru => Encoder::Gru,
                 EncoderFlag::Tcn => Encoder::Tcn,
+                EncoderFlag::Multiscale => Encoder::Multiscale,
             },
+            causal: self.causal,
             n_layers_mod: self.n_layers_mod.unwrap_or(base.n_layers_mod),
             n_layers_fuse: self.n_layers_fuse.unwrap_or(base.n_layers_fuse),
             bidirectional_fusion: self.bidirectional_fusion || base.bidirectional_fusion,
             pooling_method: pooling,
+            fusion: match self.fusion {
+                FusionFlag::Adaptive => Fusion::Adaptive,
+                FusionFlag::Gated => Fusion::Gated,
+            },
+            emotions: self.multi_task.then(|| EmotionTask { classes: emotions.to_vec(), weight: self.emotion_weight }),
             dropout: self.dropout.unwrap_or(base.dropout),
             norm_first: !self.post_norm,
             ..base
@@ -210,17 +254,5 @@ impl Options {
             reading: self.reading(),
             training: self.training.config(&defaults),
         })
-    }
-
-    /// The corpus' modalities at their longest sequence, or --seq_len if that is shorter.
-    fn modalities(&self, corpus: &Corpus) -> Vec<ModalityConfig> {
-        let clips = || corpus.train.iter().chain(&corpus.valid).chain(&corpus.test);
-        let modality = |(index, modality): (usize, &limbic::data::Modality)| {
-            let lens = clips().filter_map(|clip| clip.sequences.get(index)).map(|sequence| sequence.len);
-            let longest = lens.max().unwrap_or(0).max(1);
-            let seq_len = self.seq_len.map_or(longest, |most| longest.min(most));
-            ModalityConfig { name: modality.name.clone(), dim: modality.dim, seq_len }
-        };
-        corpus.modalities.iter().enumerate().map(modality).collect()
     }
 }

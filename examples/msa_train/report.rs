@@ -1,7 +1,7 @@
 //! What is printed and drawn: data, model, profile, results, pictures.
 
 use crate::msa::{AHEAD, Data, Metrics, wanted};
-use crate::run::{Run, labels};
+use crate::run::{Run, emotion_metrics, labels};
 use crate::training::loss_curves;
 use limbic::Result;
 use limbic::data::builtin::{AUDIO_HOP, FRAME_RATE, SAMPLE_RATE};
@@ -99,6 +99,33 @@ pub fn best_possible(data: &Data) {
     }
 }
 
+/// How well the test clips' emotions are named, where the model names them.
+pub fn emotions(run: &Run<'_>, data: &Data, scores: &[ClipScore]) -> Result<()> {
+    let Some((metrics, _)) = emotion_metrics(&data.corpus.test, scores)? else { return Ok(()) };
+    println!(
+        "\nemotions   accuracy {:.1} %, unweighted {:.1} %, weighted F1 {:.3}",
+        100.0 * metrics.accuracy,
+        100.0 * metrics.unweighted_accuracy,
+        metrics.weighted_f1
+    );
+    for (name, class) in run.model.emotions().iter().flat_map(|task| &task.classes).zip(&metrics.classes) {
+        let (recall, precision) = (100.0 * class.recall, 100.0 * class.precision);
+        println!("  {name:10} recall {recall:5.1} %, precision {precision:5.1} %, of {} clips", class.support);
+    }
+    if let Some(builtin) = &data.builtin {
+        let best = &builtin.best_possible.emotion;
+        println!(
+            "  best possible accuracy {:.1} %; of text alone {:.1}, audio {:.1}, video {:.1}, of always the same {:.1}",
+            100.0 * best.all,
+            100.0 * best.text,
+            100.0 * best.audio,
+            100.0 * best.video,
+            100.0 * best.nothing
+        );
+    }
+    Ok(())
+}
+
 /// Loss curves, predicted against true, fusion weights, attention of one clip.
 pub fn pictures(out: &Path, run: &Run<'_>, data: &Data, history: &History, scores: &[ClipScore]) -> Result<()> {
     loss_curves(out, history)?;
@@ -110,7 +137,12 @@ pub fn pictures(out: &Path, run: &Run<'_>, data: &Data, history: &History, score
         scatter(out.join("predicted.svg"), &truth, &predicted, &options)?;
     }
 
-    let weights: Vec<f32> = scores.iter().flat_map(|clip| clip.fusion_weights.iter().copied()).collect();
+    // of gates, each modality's share in their sum
+    let shares = |clip: &ClipScore| {
+        let sum: f32 = clip.fusion_weights.iter().sum();
+        clip.fusion_weights.iter().map(|weight| weight / sum).collect::<Vec<_>>()
+    };
+    let weights: Vec<f32> = scores.iter().flat_map(shares).collect();
     if !weights.is_empty() {
         let names: Vec<&str> = run.model.modalities().iter().map(|modality| modality.name.as_str()).collect();
         let options = FusionOptions { title: "How much each modality counts".into(), ..FusionOptions::default() };

@@ -10,6 +10,7 @@ use limbic::plan::{Batch, ParameterStore};
 use limbic::train::Trainer;
 use limbic::train::checkpoint::Checkpoint;
 use limbic::train::fit::{Observer, Task, Validation};
+use limbic::train::metrics::ClassificationMetrics;
 use limbic::{Error, Result};
 
 /// A model on a GPU with the plans that train it and score with it.
@@ -58,8 +59,8 @@ impl<'a> Run<'a> {
             train: self.train()?,
             data: self.data,
             valid,
-            labels: labels(corpus.split(valid)),
             model: self.model.as_ref(),
+            emotion_weight: self.model.emotions().map_or(0.0, |task| f64::from(task.weight)),
             scorer: &self.scorer,
             objective: objective(&self.config, corpus),
         };
@@ -79,13 +80,16 @@ impl<'a> Run<'a> {
     /// The training clips as batches.
     fn train(&self) -> Result<Train<'a>> {
         let (corpus, training, wanted) = (&self.data.corpus, &self.config.training, wanted(self.model.as_ref()));
+        let emotions = self.model.emotions().is_some();
         Ok(match &self.data.streamed {
             None => {
                 let batches = Batches::new(corpus, &corpus.train, &wanted, training.batch_size)?;
+                let batches = if emotions { batches.with_emotions() } else { batches };
                 Train::Memory { batches, seed: training.seed }
             }
             Some(streamed) => {
                 let batches = streamed.batches(Split::Train, &wanted, training.batch_size, AHEAD)?;
+                let batches = if emotions { batches.with_emotions() } else { batches };
                 Train::Disk(batches.epochs(training.seed))
             }
         })
@@ -118,6 +122,24 @@ fn objective(config: &RunConfig, corpus: &Corpus) -> Objective {
     }
 }
 
+/// How well the emotions of `clips` were named and the mean cross entropy; nothing where the model names none or no clip has one.
+pub fn emotion_metrics(clips: &[Clip], scores: &[ClipScore]) -> Result<Option<(ClassificationMetrics, f64)>> {
+    let labelled =
+        clips.iter().zip(scores).filter_map(|(clip, score)| Some((clip.emotion? as usize, score.emotion()?, score)));
+    let (mut truth, mut named, mut entropy) = (Vec::new(), Vec::new(), 0.0);
+    for (label, emotion, score) in labelled {
+        truth.push(label);
+        named.push(emotion);
+        entropy -= score.emotions.get(label).map_or(0.0, |p| f64::from(p.max(f32::MIN_POSITIVE)).ln());
+    }
+    let classes = scores.iter().map(|score| score.emotions.len()).max().unwrap_or(0);
+    if truth.is_empty() {
+        return Ok(None);
+    }
+    let metrics = ClassificationMetrics::compute(&named, &truth, classes)?;
+    Ok(Some((metrics, entropy / truth.len() as f64)))
+}
+
 pub fn labels(clips: &[Clip]) -> Vec<f32> {
     clips.iter().map(|clip| clip.label).collect()
 }
@@ -142,9 +164,8 @@ struct Sentiment<'a> {
     train: Train<'a>,
     data: &'a Data,
     valid: Split,
-    /// Of the validation clips.
-    labels: Vec<f32>,
     model: &'a dyn SentimentModel,
+    emotion_weight: f64,
     scorer: &'a Scorer,
     objective: Objective,
 }
@@ -162,15 +183,19 @@ impl Task for Sentiment<'_> {
     }
 
     fn validate(&self) -> Result<Validation> {
-        let scores = self.data.scores(self.scorer, self.model, self.valid)?;
-        let scores: Vec<f32> = scores.iter().map(|clip| clip.score).collect();
-        let losses = scores.iter().zip(&self.labels);
+        let corpus = &self.data.corpus;
+        let (clips, scored) = (corpus.split(self.valid), self.data.scores(self.scorer, self.model, self.valid)?);
+        let (scores, labels) = (scored.iter().map(|clip| clip.score).collect::<Vec<_>>(), labels(clips));
+        let losses = scores.iter().zip(&labels);
         let losses = losses.map(|(score, label)| self.objective.value(f64::from(*score), f64::from(*label)));
         let loss = losses.sum::<f64>() / scores.len().max(1) as f64;
-        let metrics = match Metrics::compute(&self.data.corpus.labels, &scores, &self.labels)? {
+        let mut metrics = match Metrics::compute(&corpus.labels, &scores, &labels)? {
             Metrics::Sentiment(m) => vec![("mae", m.mae), ("pearson", m.pearson), ("acc2_has0", m.acc2_has0)],
             Metrics::Classes(m) => vec![("accuracy", m.accuracy), ("weighted_f1", m.weighted_f1)],
         };
+        let emotions = emotion_metrics(clips, &scored)?;
+        metrics.extend(emotions.iter().map(|(metrics, _)| ("emotion_accuracy", metrics.accuracy)));
+        let loss = loss + emotions.map_or(0.0, |(_, cross_entropy)| self.emotion_weight * cross_entropy);
         let metrics = metrics.into_iter().map(|(name, value)| (name.to_string(), value)).collect();
         Ok(Validation { loss, metrics })
     }

@@ -3,7 +3,7 @@
 use crate::common::{self, TrainingConfig};
 use limbic::data::builtin::{self, Builtin, BuiltinConfig};
 use limbic::data::stream::{ClipWriter, Split, Streamed};
-use limbic::data::{Batches, Clip, Corpus, Labels, LoadOptions, load_corpus_with};
+use limbic::data::{Batches, Clip, Corpus, Labels, LoadOptions, Modality, load_corpus_with};
 use limbic::models::msa::{
     BaselineConfig, BatchShape, ClipScore, ModalityConfig, Msa, MsaBaseline, MsaConfig, Scorer, SentimentModel,
 };
@@ -166,6 +166,20 @@ pub fn batch_shape(model: &dyn SentimentModel, batch_size: usize) -> BatchShape 
 /// A model's modalities as the batcher wants them.
 pub fn wanted(model: &dyn SentimentModel) -> Vec<(String, usize)> {
     model.modalities().iter().map(|modality| (modality.name.clone(), modality.seq_len)).collect()
+}
+
+/// The corpus' modalities at their longest sequence, or at `seq_len` steps if that is shorter.
+// msa_predict takes the model's
+#[allow(dead_code)]
+pub fn modalities(corpus: &Corpus, seq_len: Option<usize>) -> Vec<ModalityConfig> {
+    let clips = || corpus.train.iter().chain(&corpus.valid).chain(&corpus.test);
+    let modality = |(index, modality): (usize, &Modality)| {
+        let lens = clips().filter_map(|clip| clip.sequences.get(index)).map(|sequence| sequence.len);
+        let longest = lens.max().unwrap_or(0).max(1);
+        let seq_len = seq_len.map_or(longest, |most| longest.min(most));
+        ModalityConfig { name: modality.name.clone(), dim: modality.dim, seq_len }
+    };
+    corpus.modalities.iter().enumerate().map(modality).collect()
 }
 
 /// Checks that `corpus` has what `model` takes: each modality by name, with as many features.

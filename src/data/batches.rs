@@ -12,6 +12,7 @@ pub(super) struct Batcher {
     columns: Vec<usize>,
     seq_lens: Vec<usize>,
     batch: usize,
+    emotions: bool,
 }
 
 impl Batcher {
@@ -34,7 +35,12 @@ impl Batcher {
             columns.push(column);
             seq_lens.push(*seq_len);
         }
-        Ok(Batcher { modalities, columns, seq_lens, batch })
+        Ok(Batcher { modalities, columns, seq_lens, batch, emotions: false })
+    }
+
+    /// See [`Batches::with_emotions`].
+    pub(super) fn with_emotions(self) -> Self {
+        Batcher { emotions: true, ..self }
     }
 
     /// Clips of a batch.
@@ -70,11 +76,14 @@ impl Batcher {
     /// See [`Batches::training`].
     pub(super) fn training(&self, clips: &[&Clip]) -> Batch {
         let (mut targets, mut weights) = (vec![0.0; self.batch], vec![0.0; self.batch]);
+        let mut emotions = vec![u32::MAX; self.batch];
         for (index, clip) in clips.iter().take(self.batch).enumerate() {
             targets[index] = clip.label;
             weights[index] = 1.0;
+            emotions[index] = clip.emotion.unwrap_or(u32::MAX);
         }
-        self.scoring(clips).float("target", targets).float("sample_weight", weights)
+        let batch = self.scoring(clips).float("target", targets).float("sample_weight", weights);
+        if self.emotions { batch.integer("emotion", emotions) } else { batch }
     }
 }
 
@@ -93,6 +102,11 @@ impl<'a> Batches<'a> {
     /// Where the corpus has no such modality, or no clips.
     pub fn new(corpus: &Corpus, clips: &'a [Clip], wanted: &[(String, usize)], batch: usize) -> Result<Self> {
         Ok(Batches { clips, batcher: Batcher::new(corpus, clips.len(), wanted, batch)? })
+    }
+
+    /// Training batches get the clips' emotions too: `emotion [batch]`, `u32::MAX` where there is none.
+    pub fn with_emotions(self) -> Self {
+        Batches { batcher: self.batcher.with_emotions(), ..self }
     }
 
     /// Number of batches, the last one possibly incomplete.

@@ -26,6 +26,8 @@ pub struct Clip {
     pub sequences: Vec<Sequence>,
     /// Sentiment in [-3, 3] (MOSI, MOSEI) or [-1, 1] (CH-SIMS), or what else [`Corpus::labels`] says.
     pub label: f32,
+    /// Which of [`Corpus::emotions`] it shows, where that is known.
+    pub emotion: Option<u32>,
 }
 
 /// What the labels of clips mean.
@@ -45,6 +47,8 @@ pub struct Corpus {
     pub name: String,
     pub modalities: Vec<Modality>,
     pub labels: Labels,
+    /// The names of the emotions that clips are labelled with; empty where they are not.
+    pub emotions: Vec<String>,
     pub train: Vec<Clip>,
     pub valid: Vec<Clip>,
     pub test: Vec<Clip>,

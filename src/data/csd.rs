@@ -173,6 +173,7 @@ impl Files {
                     sequence(mean(frames)),
                 ],
                 label,
+                emotion: None,
             });
         }
         Ok(clips)

@@ -218,7 +218,7 @@ impl<'a> Split<'a> {
                     .error(format!("the label at [{index}] is {label}; every clip needs a finite label")));
             }
             let sequences = self.streams.iter().map(|stream| stream.sequence(index)).collect::<Result<_>>()?;
-            clips.push(Clip { id, text, sequences, label });
+            clips.push(Clip { id, text, sequences, label, emotion: None });
         }
         Ok(clips)
     }

@@ -148,7 +148,7 @@ fn read_clips(item: &Item<'_>, split: &str, labels: Vec<f32>, corpus: &mut Corpu
         None => (0..count).map(|index| format!("{split}_{index}")).collect(),
     };
     let clip = |(index, (id, label))| {
-        Ok(Clip { id, text: String::new(), sequences: read_sequences(&features, index)?, label })
+        Ok(Clip { id, text: String::new(), sequences: read_sequences(&features, index)?, label, emotion: None })
     };
     ids.into_iter().zip(labels).enumerate().map(clip).collect()
 }

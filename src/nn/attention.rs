@@ -1,6 +1,6 @@
 //! Multi-head attention with its projections.
 
-use super::{Context, Linear};
+use super::{Arrival, Context, Linear};
 use crate::graph::{Path, Var};
 use crate::ops::attention::{AttentionMasks, AttentionOptions, AttentionOutput, Projections, attention};
 
@@ -104,5 +104,28 @@ impl MultiHeadAttention {
             AttentionOptions { heads: self.config.heads, scale: None, dropout: cx.dropout(self.config.dropout) };
         let attended = attention(projections, masks, options);
         (self.output.forward(cx, attended.output), attended)
+    }
+
+    /// The new steps `x [1, chunk, model_dim]` of a stream attend to themselves and to all before them. `past [capacity, 2 * heads *
+    /// head_dim]` holds keys and values side by side; returned are the result and `past` with those of the new steps.
+    pub fn forward_stream<'g>(
+        &self,
+        cx: Context<'g>,
+        x: Var<'g>,
+        past: Var<'g>,
+        arrival: &Arrival<'g>,
+    ) -> (Var<'g>, Var<'g>) {
+        let _scope = cx.graph.scope(&self.name);
+        let InputProjections::Itself(packed) = &self.projections else {
+            cx.graph.fail("attention", "only attention of a sequence to itself can be streamed");
+            return (x, past);
+        };
+        let width = self.config.heads * self.config.head_dim;
+        let parts = packed.forward(cx, x);
+        let past = arrival.put(parts.slice(2, width, 3 * width), past);
+        let projections = Projections::KeyValue { query: parts.slice(2, 0, width), key_value: past.unsqueeze(0) };
+        let masks = AttentionMasks { key: Some(arrival.seen), pair: Some(arrival.pairs), ..AttentionMasks::default() };
+        let options = AttentionOptions { heads: self.config.heads, scale: None, dropout: 0.0 };
+        (self.output.forward(cx, attention(projections, masks, options).output), past)
     }
 }

@@ -4,9 +4,11 @@ mod attention;
 mod conv;
 mod conv_norm;
 mod linear;
+mod multiscale;
 mod norm;
 mod position;
 mod recurrent;
+mod stream;
 mod temporal;
 mod transformer;
 
@@ -14,9 +16,11 @@ pub use attention::{MultiHeadAttention, MultiHeadAttentionConfig};
 pub use conv::Conv;
 pub use conv_norm::{ConvNorm, ConvNormOptions, Norms, fold};
 pub use linear::{Embedding, Linear};
+pub use multiscale::MultiScaleBlock;
 pub use norm::{BatchNorm, LayerNorm};
 pub use position::sinusoidal_positions;
 pub use recurrent::{Recurrent, RecurrentConfig};
+pub use stream::Arrival;
 pub use temporal::{TemporalConvConfig, TemporalConvNet};
 pub use transformer::{CrossAttentionBlock, NormOrder, TransformerBlock, TransformerConfig};
 

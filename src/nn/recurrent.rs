@@ -1,7 +1,7 @@
 //! LSTM and GRU layers.
 
 use super::Context;
-use crate::graph::{Init, Parameter, Path, Var};
+use crate::graph::{Init, Parameter, Path, Shape, Var};
 use crate::ops::recurrent::{Cell, RecurrentWeights};
 
 /// Sizes of a [`Recurrent`].
@@ -66,6 +66,12 @@ impl Recurrent {
         };
         let layers = (0..config.layers).map(&mut layer).collect();
         Recurrent { name: name.to_string(), config, layers }
+    }
+
+    /// How many tensors its state is, and their shape for `batch` sequences.
+    pub fn state(&self, batch: usize) -> (usize, Shape) {
+        let directions = self.layers.iter().map(Vec::len).sum::<usize>();
+        (self.config.cell.states(), Shape::new(&[directions, batch, self.config.hidden]))
     }
 
     /// `x [batch, seq, inputs]`, `mask [batch, seq]` (1 = valid; padded steps are never looked at) and the state before the first step:

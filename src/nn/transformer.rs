@@ -1,6 +1,6 @@
 //! Transformer blocks: attention and a feed-forward network, each with its residual and layer norm.
 
-use super::{Context, LayerNorm, Linear, MultiHeadAttention, MultiHeadAttentionConfig};
+use super::{Arrival, Context, LayerNorm, Linear, MultiHeadAttention, MultiHeadAttentionConfig};
 use crate::graph::{Path, Var};
 use crate::ops::attention::{AttentionMasks, AttentionOutput};
 
@@ -67,6 +67,11 @@ impl Block {
         context: Option<Var<'g>>,
         masks: AttentionMasks<'g>,
     ) -> (Var<'g>, AttentionOutput<'g>) {
+        self.around(cx, x, |query| self.attention.forward(cx, query, context, masks))
+    }
+
+    /// The block around what attends.
+    fn around<'g, T>(&self, cx: Context<'g>, x: Var<'g>, attend: impl FnOnce(Var<'g>) -> (Var<'g>, T)) -> (Var<'g>, T) {
         let _scope = cx.graph.scope(&self.name);
         let dropout = cx.dropout(self.config.dropout);
         let feed_forward = |x: Var<'g>| {
@@ -75,12 +80,12 @@ impl Block {
         };
         match self.config.order {
             NormOrder::Pre => {
-                let (attended, attention) = self.attention.forward(cx, self.norm1.forward(cx, x), context, masks);
+                let (attended, attention) = attend(self.norm1.forward(cx, x));
                 let x = x + attended.dropout(dropout);
                 (x + feed_forward(self.norm2.forward(cx, x)), attention)
             }
             NormOrder::Post => {
-                let (attended, attention) = self.attention.forward(cx, x, context, masks);
+                let (attended, attention) = attend(x);
                 let x = self.norm1.forward(cx, x + attended.dropout(dropout));
                 (self.norm2.forward(cx, x + feed_forward(x)), attention)
             }
@@ -99,7 +104,29 @@ impl TransformerBlock {
 
     /// `x [batch, seq, model_dim]`; `mask [batch, seq]`, 1 = valid.
     pub fn forward<'g>(&self, cx: Context<'g>, x: Var<'g>, mask: Option<Var<'g>>) -> (Var<'g>, AttentionOutput<'g>) {
-        self.0.forward(cx, x, None, AttentionMasks { key: mask, ..AttentionMasks::default() })
+        self.forward_masked(cx, x, AttentionMasks { key: mask, ..AttentionMasks::default() })
+    }
+
+    /// [`TransformerBlock::forward`] with any masks, causal ones among them.
+    pub fn forward_masked<'g>(
+        &self,
+        cx: Context<'g>,
+        x: Var<'g>,
+        masks: AttentionMasks<'g>,
+    ) -> (Var<'g>, AttentionOutput<'g>) {
+        self.0.forward(cx, x, None, masks)
+    }
+
+    /// The new steps `x [1, chunk, model_dim]` of a stream under a causal mask, and its keys and values with theirs; see
+    /// [`MultiHeadAttention::forward_stream`].
+    pub fn forward_stream<'g>(
+        &self,
+        cx: Context<'g>,
+        x: Var<'g>,
+        past: Var<'g>,
+        arrival: &Arrival<'g>,
+    ) -> (Var<'g>, Var<'g>) {
+        self.0.around(cx, x, |query| self.0.attention.forward_stream(cx, query, past, arrival))
     }
 }
 

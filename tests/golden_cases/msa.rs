@@ -5,7 +5,7 @@ use super::model::{self, Outcomes, finish, shape_of, text};
 use crate::golden_harness::{Case, Comparison, Outcome};
 use limbic::graph::{Graph, Parameters, Var};
 use limbic::models::msa::{
-    BaselineConfig, Encoder, ModalityConfig, ModalityInput, Msa, MsaBaseline, MsaConfig, Pooling,
+    BaselineConfig, Encoder, Fusion, ModalityConfig, ModalityInput, Msa, MsaBaseline, MsaConfig, Pooling,
 };
 use limbic::nn::Context;
 use limbic::plan::Batch;
@@ -100,10 +100,13 @@ fn config(case: &Case<'_>) -> Outcomes<(MsaConfig, bool)> {
         num_heads: need("num_heads")?,
         ff_dim: need("ff_dim")?,
         encoder: Encoder::Transformer,
+        causal: false,
         n_layers_mod: number("n_layers_mod").unwrap_or(2),
         n_layers_fuse: number("n_layers_fuse").unwrap_or(1),
         bidirectional_fusion: config["bidirectional_fusion"].as_bool().unwrap_or(false),
         pooling_method: if attention { Pooling::Attention } else { Pooling::Mean },
+        fusion: Fusion::Adaptive,
+        emotions: None,
         dropout: 0.0,
         norm_first: config["norm_first"].as_bool().unwrap_or(true),
     };

@@ -1,6 +1,6 @@
 //! Parameter counts, exactly as the source's guide and its reference models have them.
 
-use limbic::models::msa::{BaselineConfig, Encoder, Msa, MsaBaseline, MsaConfig, Preset};
+use limbic::models::msa::{BaselineConfig, Encoder, Fusion, Msa, MsaBaseline, MsaConfig, Preset};
 
 fn preset(preset: Preset) -> MsaConfig {
     MsaConfig::preset(preset, MsaConfig::source_modalities(64))
@@ -57,6 +57,39 @@ fn other_encoders_take_the_place_of_positions_and_blocks() {
     for (encoder, own) in [(Encoder::Lstm, recurrent(4)), (Encoder::Gru, recurrent(3)), (Encoder::Tcn, convolutions)] {
         assert_eq!(count(&with(encoder)), base + 3 * own, "{encoder:?}");
     }
+}
+
+#[test]
+fn gates_are_one_row_per_cross_attention_and_two_layers_of_the_head() {
+    let small = preset(Preset::Small);
+    let count = |config: &MsaConfig| Msa::new(config).unwrap().parameters().count();
+    let (d, modalities) = (64, 3);
+    let head = |inputs: usize| inputs * (d / 2) + d / 2 + (d / 2) * modalities + modalities;
+    let gated = MsaConfig { fusion: Fusion::Gated, ..small.clone() };
+    // text attends to audio and to video, once each
+    let gates = 2 * (2 * d + 1);
+    assert_eq!(count(&gated), count(&small) + gates + head(modalities * d) - head(d));
+}
+
+#[test]
+fn time_scales_are_a_block_each_and_a_projection_between_them() {
+    let small = preset(Preset::Small);
+    let count = |config: &MsaConfig| Msa::new(config).unwrap().parameters().count();
+    let (d, ff) = (64, 128);
+    let block = 4 * (d * d + d) + 2 * 2 * d + (d * ff + ff) + (ff * d + d);
+    let scales = MsaConfig { encoder: Encoder::Multiscale, ..small.clone() };
+    assert_eq!(count(&scales), count(&small) + 3 * 2 * (block + d * d + d));
+}
+
+#[test]
+fn a_causal_recurrent_encoder_has_one_direction_of_the_whole_width() {
+    let config = MsaConfig { encoder: Encoder::Lstm, ..preset(Preset::Small) };
+    let count = |config: &MsaConfig| Msa::new(config).unwrap().parameters().count();
+    let direction = |hidden: usize| 4 * hidden * (64 + hidden) + 2 * 4 * hidden;
+    let causal = MsaConfig { causal: true, ..config.clone() };
+    assert_eq!(count(&causal) - count(&config), 3 * (direction(64) - 2 * direction(32)));
+    let attending = MsaConfig { encoder: Encoder::Transformer, ..config };
+    assert_eq!(count(&MsaConfig { causal: true, ..attending.clone() }), count(&attending));
 }
 
 #[test]

@@ -1,9 +1,9 @@
-//! The encoders other than the default: each learns one batch by heart, through the trainer, and scores by what it learnt.
+//! Encoders and fusion other than the default: each learns one batch by heart, through the trainer, and scores by what it learnt.
 
 use crate::model::{Sample, config};
 use crate::support::gpu;
 use limbic::models::msa::{
-    BatchShape, Encoder, Msa, MsaConfig, RegressionLoss, Scorer, SentimentModel, training_graph,
+    BatchShape, Encoder, Fusion, Msa, MsaConfig, RegressionLoss, Scorer, SentimentModel, training_graph,
 };
 use limbic::plan::{Batch, ParameterStore};
 use limbic::train::{OptimizerConfig, StepSettings, Trainer};
@@ -27,8 +27,11 @@ fn batch(config: &MsaConfig, seq_lens: &[usize], labels: bool) -> Batch {
 
 #[test]
 fn each_learns_one_batch_by_heart() {
-    for encoder in [Encoder::Lstm, Encoder::Gru, Encoder::Tcn] {
-        let config = MsaConfig { encoder, n_layers_mod: 2, ..config(&[("text", 5), ("audio", 3)]) };
+    let base = MsaConfig { n_layers_mod: 2, ..config(&[("text", 5), ("audio", 3)]) };
+    let encoders = [Encoder::Lstm, Encoder::Gru, Encoder::Tcn, Encoder::Multiscale];
+    let others = encoders.map(|encoder| MsaConfig { encoder, ..base.clone() });
+    for config in others.into_iter().chain([MsaConfig { fusion: Fusion::Gated, causal: true, ..base }]) {
+        let encoder = config.encoder;
         let model = Msa::new(&config).unwrap();
         let store = ParameterStore::new(&gpu(), model.parameters(), &model.parameters().initial_values(1)).unwrap();
         let before = store.download().unwrap();
@@ -50,7 +53,7 @@ fn each_learns_one_batch_by_heart() {
         {
             // what batch norm subtracts again has no gradient
             let idle = spec.name.contains("convs.") && spec.name.ends_with("bias");
-            let ours = spec.name.contains("_encoder.") && !idle;
+            let ours = !idle && ["_encoder.", "gate"].iter().any(|part| spec.name.contains(part));
             assert!(!ours || *before != after, "{encoder:?}: {} never moved", spec.name);
         }
         // what the steps left in the store, running statistics among it, scores the clips, padded further

@@ -3,8 +3,8 @@
 use crate::model::{store, three};
 use limbic::graph::Graph;
 use limbic::models::msa::{
-    BaselineConfig, BatchShape, Encoder, ModalityConfig, ModalityInput, Msa, MsaBaseline, MsaConfig, RegressionLoss,
-    training_graph,
+    BaselineConfig, BatchShape, EmotionTask, Encoder, ModalityConfig, ModalityInput, Msa, MsaBaseline, MsaConfig,
+    RegressionLoss, training_graph,
 };
 use limbic::nn::Context;
 use limbic::plan::{Mode, Plan};
@@ -40,6 +40,7 @@ fn wrong_configs() -> Vec<(MsaConfig, &'static str)> {
         (with(vec![text(), modality("audio", 2, 3), text()]), "two modalities are called 'text'"),
         (with(vec![modality("", 5, 6)]), "'' is no modality name"),
         (with(vec![modality("te.xt", 5, 6)]), "'te.xt' is no modality name"),
+        (with(vec![modality("emotion", 5, 6)]), "'emotion'"),
         (with(vec![text(), modality("text_mask", 5, 6)]), "'text_mask'"),
         (with(vec![modality("target", 5, 6)]), "'target'"),
         (with(vec![modality("sample_weight", 5, 6)]), "'sample_weight'"),
@@ -60,12 +61,24 @@ fn every_wrong_configuration_is_an_error_that_names_it() {
     }
 }
 
-/// The baseline has one kind of encoder.
+/// The baseline has one kind of encoder and one task.
 #[test]
-fn sizes_that_an_encoder_cannot_have_are_errors() {
+fn what_an_encoder_or_a_second_task_cannot_have_is_an_error() {
+    let emotions = |classes: &[&str], weight| {
+        let classes = classes.iter().map(|name| name.to_string()).collect();
+        MsaConfig { emotions: Some(EmotionTask { classes, weight }), ..three() }
+    };
     let wrong = [
+        (emotions(&["sad"], 1.0), "1 emotions are nothing to tell apart"),
+        (emotions(&["sad", "glad", "sad"], 1.0), "two emotions are called 'sad'"),
+        (emotions(&["sad", "glad"], -1.0), "at least 0, not -1"),
+        (emotions(&["sad", "glad"], f32::NAN), "not NaN"),
         (MsaConfig { model_dim: 15, num_heads: 1, encoder: Encoder::Lstm, ..three() }, "model_dim 15 must be even"),
         (MsaConfig { model_dim: 4096, encoder: Encoder::Gru, ..three() }, "at most 2048"),
+        (MsaConfig { causal: true, encoder: Encoder::Tcn, ..three() }, "the others look ahead"),
+        (MsaConfig { causal: true, encoder: Encoder::Multiscale, ..three() }, "the others look ahead"),
+        (MsaConfig { model_dim: 2048, causal: true, encoder: Encoder::Gru, ..three() }, "at most 1024"),
+        (MsaConfig { n_layers_mod: 0, causal: true, encoder: Encoder::Lstm, ..three() }, "at least one layer"),
         (MsaConfig { n_layers_mod: 17, encoder: Encoder::Tcn, ..three() }, "at most 16"),
     ];
     for (config, says) in wrong {

@@ -1,23 +1,27 @@
 //! The masking laws of the whole model: what is padded is never read into a result, forward or backward.
 
 use crate::model::{Outcome, Sample, TABLE, bits, config, finite, run, store, three};
-use limbic::models::msa::{Encoder, Msa, MsaConfig, Pooling};
+use limbic::models::msa::{Encoder, Fusion, Msa, MsaConfig, Pooling};
 
 /// Real steps of text, audio and video of three clips; none fills its sequence in every modality.
 const LENS: [&[usize]; 3] = [&[4, 9, 2], &[6, 1, 7], &[1, 12, 5]];
 const SEQ_LENS: [usize; 3] = [6, 12, 7];
 
-/// Both ways of pooling, fusion one way and both ways, norm before and after, every encoder.
+/// Both ways of pooling, fusion one way and both ways, norm before and after, gates, causal and not, every
+/// encoder.
 fn configs() -> Vec<MsaConfig> {
     let one_way = MsaConfig {
         bidirectional_fusion: false,
         pooling_method: Pooling::Mean,
         norm_first: false,
+        causal: true,
         ..config(&[("text", 5), ("audio", 8), ("video", 3)])
     };
     let encoders = [Encoder::Lstm, Encoder::Gru, Encoder::Tcn];
-    let others = encoders.map(|encoder| MsaConfig { encoder, n_layers_mod: 2, ..three() });
-    [three(), one_way].into_iter().chain(others).collect()
+    let others =
+        encoders.map(|encoder| MsaConfig { encoder, causal: encoder == Encoder::Gru, n_layers_mod: 2, ..three() });
+    let gated = MsaConfig { fusion: Fusion::Gated, encoder: Encoder::Multiscale, ..three() };
+    [three(), one_way, gated].into_iter().chain(others).collect()
 }
 
 fn assert_same(what: &str, actual: &Outcome, expected: &Outcome) {
@@ -73,7 +77,8 @@ fn padding_further_changes_nothing() {
         let base = run(&model, &store, &near, true);
         let longer = [[7, 13, 8], [33, 64, 40], [8, 16, 8], [TABLE, TABLE, TABLE]];
         // the other encoders' kernels know no tiles along the sequence
-        let count = if config.encoder == Encoder::Transformer { longer.len() } else { 2 };
+        let attends = matches!(config.encoder, Encoder::Transformer | Encoder::Multiscale);
+        let count = if attends { longer.len() } else { 2 };
         for seq_lens in &longer[..count] {
             let far = Sample::new(&config, seq_lens, &LENS, f32::NAN);
             let outcome = run(&model, &store, &far, true);

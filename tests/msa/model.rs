@@ -2,7 +2,7 @@
 
 use crate::support::{gpu, noise};
 use limbic::graph::Graph;
-use limbic::models::msa::{Encoder, ModalityConfig, ModalityInput, Msa, MsaConfig, Pooling};
+use limbic::models::msa::{Encoder, Fusion, ModalityConfig, ModalityInput, Msa, MsaConfig, Pooling};
 use limbic::nn::Context;
 use limbic::plan::{Mode, ParameterStore, Plan};
 
@@ -18,10 +18,13 @@ pub fn config(modalities: &[(&str, usize)]) -> MsaConfig {
         num_heads: 2,
         ff_dim: 24,
         encoder: Encoder::Transformer,
+        causal: false,
         n_layers_mod: 1,
         n_layers_fuse: 1,
         bidirectional_fusion: true,
         pooling_method: Pooling::Attention,
+        fusion: Fusion::Adaptive,
+        emotions: None,
         dropout: 0.0,
         norm_first: true,
     }
@@ -171,5 +174,49 @@ pub fn run(model: &Msa, store: &ParameterStore, sample: &Sample, explicit: bool)
         attentions: names.iter().map(|name| (name.clone(), read(name))).collect(),
         input_gradients: modalities.iter().map(|modality| read(&format!("grad/{}", modality.name))).collect(),
         gradients: store.download_from(&gradients).expect("gradients"),
+    }
+}
+
+/// Compares the gradients of all weights with central differences of the loss along random directions, one part of the model after the
+/// other. The loss is recomputed in f64 from the outputs.
+pub fn check_weight_gradients(config: &MsaConfig, lens: &[&[usize]], seq_lens: &[usize]) {
+    let model = Msa::new(config).unwrap();
+    let store = store(&model);
+    let sample = Sample::new(config, seq_lens, lens, f32::NAN);
+    let weights = store.download().unwrap();
+    let cotangent = noise(sample.batch * config.modalities.len(), 99);
+    let loss = |outcome: &Outcome| {
+        let scores = outcome.score.iter().map(|score| 1.5 * f64::from(*score)).sum::<f64>();
+        let fusion = outcome.fusion_weights.iter().zip(&cotangent).map(|(w, c)| f64::from(*w) * f64::from(*c));
+        scores + fusion.sum::<f64>()
+    };
+    let gradients = run(&model, &store, &sample, true).gradients;
+    let parts: std::collections::BTreeSet<&str> =
+        model.parameters().specs().iter().map(|spec| spec.name.split('.').next().unwrap()).collect();
+    for part in parts {
+        let step = 2e-3;
+        let ours = |index: usize| model.parameters().specs()[index].name.starts_with(&format!("{part}."));
+        let along: Vec<Vec<f32>> = weights
+            .iter()
+            .enumerate()
+            .map(|(index, values)| match ours(index) {
+                true => noise(values.len(), 40 + index as u64),
+                false => vec![0.0; values.len()],
+            })
+            .collect();
+        let moved = |sign: f32| {
+            let move_one = |(values, along): (&Vec<f32>, &Vec<f32>)| {
+                values.iter().zip(along).map(|(value, d)| value + sign * step * d).collect()
+            };
+            store.upload(&weights.iter().zip(&along).map(move_one).collect::<Vec<_>>()).unwrap();
+            loss(&run(&model, &store, &sample, true))
+        };
+        let measured = (moved(1.0) - moved(-1.0)) / (2.0 * f64::from(step));
+        let terms = gradients.iter().flatten().zip(along.iter().flatten()).map(|(g, d)| f64::from(*g) * f64::from(*d));
+        let terms: Vec<f64> = terms.collect();
+        let (expected, scale) = (terms.iter().sum::<f64>(), terms.iter().map(|t| t * t).sum::<f64>().sqrt());
+        assert!(scale > 0.0, "{part}: no gradient");
+        let tolerance = 2e-2 * scale.max(expected.abs()) + 1e-3;
+        assert!((measured - expected).abs() <= tolerance, "{part}: {expected} expected, {measured} measured");
     }
 }

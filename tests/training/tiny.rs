@@ -3,7 +3,7 @@
 use crate::support::{gpu, noise};
 use limbic::gpu::Gpu;
 use limbic::models::msa::{
-    BatchShape, Encoder, ModalityConfig, Msa, MsaConfig, Objective, Pooling, RegressionLoss, training_graph,
+    BatchShape, Encoder, Fusion, ModalityConfig, Msa, MsaConfig, Objective, Pooling, RegressionLoss, training_graph,
 };
 use limbic::plan::{Batch, ParameterStore, Values};
 use limbic::train::{OptimizerConfig, StepSettings, Trainer};
@@ -22,10 +22,13 @@ pub fn config(dropout: f32) -> MsaConfig {
         num_heads: 2,
         ff_dim: 16,
         encoder: Encoder::Transformer,
+        causal: false,
         n_layers_mod: 1,
         n_layers_fuse: 1,
         bidirectional_fusion: true,
         pooling_method: Pooling::Attention,
+        fusion: Fusion::Adaptive,
+        emotions: None,
         dropout,
         norm_first: true,
     }

@@ -159,7 +159,7 @@ pub fn read_export(dir: &Path) -> Result<Corpus> {
         let samples = read_wav(&dir.join("wav").join(format!("{}.wav", row.id)))?;
         let frames = read_frames(&dir.join("frames").join(&row.id))?;
         let sequences = measure(&audio, &row.text, &samples, &frames)?;
-        clips.push(Clip { id: row.id, text: row.text, sequences, label: row.label });
+        clips.push(Clip { id: row.id, text: row.text, sequences, label: row.label, emotion: None });
     }
     if corpus.train.is_empty() && corpus.valid.is_empty() && corpus.test.is_empty() {
         return Err(Error::format(&table, "rows", "the table holds no clip: export some"));

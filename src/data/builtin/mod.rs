@@ -29,7 +29,7 @@ pub use canvas::FRAME_SIZE;
 pub use export::read_export;
 pub use face::{Expression, FRAME_RATE, Look, render};
 pub use face_features::{FaceMeasure, VIDEO_DIM, extract_face, measure_face};
-pub use rule::{BestPossible, Bound, Causes, Rule};
+pub use rule::{BestPossible, Bound, Causes, EMOTIONS, EmotionBound, Rule};
 pub use script::{MAX_WORDS, MIN_WORDS, literal_polarity};
 pub use standardise::Standardiser;
 pub use talking::{Talking, TalkingConfig, generate_talking};
@@ -144,7 +144,8 @@ pub fn generate(config: BuiltinConfig) -> Result<Builtin> {
     }
     let [train, valid, test] = clips;
     let name = format!("built-in corpus, seed {} (made up: synthetic voices and drawn faces)", config.seed);
-    let mut corpus = Corpus { name, modalities: modalities(), train, valid, test, ..Corpus::default() };
+    let emotions = EMOTIONS.map(String::from).to_vec();
+    let mut corpus = Corpus { name, modalities: modalities(), emotions, train, valid, test, ..Corpus::default() };
     let fit = |(i, m): (usize, &Modality)| Standardiser::fit(&corpus.train, i, m.dim);
     let standardisers: Vec<_> = corpus.modalities.iter().enumerate().map(fit).collect();
     standardise(&mut corpus, &standardisers)?;
@@ -224,7 +225,11 @@ fn make_all(config: &BuiltinConfig, rule: &Rule, jobs: &[(Split, usize)]) -> Res
     in_threads(config.threads, jobs, |&(split, index)| {
         let r = record(config, rule, &states, split, index);
         let sequences = measure(&audio, &r.text, &r.samples, &r.frames)?;
-        Ok((Clip { id: r.id, text: r.text, sequences, label: r.label }, r.causes, split))
+        Ok((
+            Clip { id: r.id, text: r.text, sequences, label: r.label, emotion: Some(r.causes.emotion()) },
+            r.causes,
+            split,
+        ))
     })
 }
 

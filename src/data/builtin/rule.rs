@@ -10,6 +10,8 @@
 //! gain    = 0.75, 1, 1.25          noise = normal with standard deviation `label_noise`
 //! ```
 //!
+//! The emotion follows from the same causes: its valence is the label's before noise, its arousal the speaker's ([`EMOTIONS`]).
+//!
 //! The words alone do not know of the irony, voice and face alone know neither the strength of the words nor each other.
 
 use super::random::{Dice, Part};
@@ -23,6 +25,11 @@ const NEUTRAL: f64 = 0.1;
 const TONE: [f64; 3] = [0.4, 0.35, 0.25];
 /// Cells of the grid over [-3, 3] on which label distributions are integrated.
 const CELLS: usize = 1200;
+
+/// What [`Causes::emotion`] counts: quadrants of valence and arousal (Russell 1980), and what is neither good nor bad.
+pub const EMOTIONS: [&str; 5] = ["neutral", "content", "happy", "sad", "angry"];
+/// Labels nearer to 0 than this are neutral.
+const NO_VALENCE: f64 = 0.3;
 
 /// The latent causes of a clip. No feature is made from these: they steer the words, the voice and the face, and the
 /// features are measured from those.
@@ -51,6 +58,28 @@ impl Causes {
         let gain = GAIN[usize::from(self.arousal.min(2))];
         gain * (WORD_WEIGHT * meaning + TONE_WEIGHT * f64::from(self.voice + self.face))
     }
+
+    /// Which of [`EMOTIONS`] the clip shows: content or sad, of an excited speaker happy or angry, neutral between them.
+    pub fn emotion(&self) -> u32 {
+        let excited = u32::from(self.arousal >= 2);
+        match self.expected() {
+            valence if valence.abs() < NO_VALENCE => 0,
+            valence if valence > 0.0 => 1 + excited,
+            _ => 3 + excited,
+        }
+    }
+}
+
+/// The greatest share of emotions that anyone can name right, by what is known as in [`BestPossible`].
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct EmotionBound {
+    /// 1: emotions have no noise.
+    pub all: f64,
+    pub text: f64,
+    pub audio: f64,
+    pub video: f64,
+    /// The most frequent emotion.
+    pub nothing: f64,
 }
 
 /// The least error possible for someone who knows certain causes exactly, and the rule. Each figure is that of the
@@ -76,6 +105,8 @@ pub struct BestPossible {
     pub video: Bound,
     /// Nothing known: the best constant (its r is 0).
     pub nothing: Bound,
+    /// The same for emotions.
+    pub emotion: EmotionBound,
 }
 
 /// The rule with its two settings.
@@ -147,13 +178,24 @@ impl Rule {
     pub fn best_possible(&self) -> BestPossible {
         let weighted: Vec<_> = self.states().into_iter().map(|(c, p)| (c, p, self.distribution(&c))).collect();
         let code = |parts: [i8; 3]| parts.iter().fold(0usize, |code, &p| code * 7 + (p + 3) as usize);
-        let bound = |key: &dyn Fn(&Causes) -> usize| bound(&weighted, key);
+        let all = |c: &Causes| code([c.words, c.voice, c.face]) * 3 + usize::from(c.arousal);
+        let text = |c: &Causes| code([c.words, 0, 0]);
+        let audio = |c: &Causes| code([c.voice, c.arousal as i8, 0]);
+        let video = |c: &Causes| code([c.face, c.arousal as i8, 0]);
+        let emotion = |key: &dyn Fn(&Causes) -> usize| emotion_bound(&weighted, key);
         BestPossible {
-            all: bound(&|c| code([c.words, c.voice, c.face]) * 3 + usize::from(c.arousal)),
-            text: bound(&|c| code([c.words, 0, 0])),
-            audio: bound(&|c| code([c.voice, c.arousal as i8, 0])),
-            video: bound(&|c| code([c.face, c.arousal as i8, 0])),
-            nothing: bound(&|_| 0),
+            all: bound(&weighted, &all),
+            text: bound(&weighted, &text),
+            audio: bound(&weighted, &audio),
+            video: bound(&weighted, &video),
+            nothing: bound(&weighted, &|_| 0),
+            emotion: EmotionBound {
+                all: emotion(&all),
+                text: emotion(&text),
+                audio: emotion(&audio),
+                video: emotion(&video),
+                nothing: emotion(&|_| 0),
+            },
         }
     }
 
@@ -193,6 +235,15 @@ fn bound(states: &[(Causes, f64, Vec<f64>)], key: &dyn Fn(&Causes) -> usize) -> 
     }
     let variance = (square - mean * mean).max(1e-12);
     Bound { mae, r: ((explained - mean * mean).max(0.0) / variance).sqrt(), acc2 }
+}
+
+/// The share of right emotions where only `key` of the causes is known and the likeliest is named.
+fn emotion_bound(states: &[(Causes, f64, Vec<f64>)], key: &dyn Fn(&Causes) -> usize) -> f64 {
+    let mut groups = std::collections::BTreeMap::<usize, [f64; EMOTIONS.len()]>::new();
+    for (causes, p, _) in states {
+        groups.entry(key(causes)).or_default()[causes.emotion() as usize] += p;
+    }
+    groups.values().map(|shares| shares.iter().copied().fold(0.0, f64::max)).sum()
 }
 
 /// The standard normal distribution function, to 1e-7 (Abramowitz and Stegun 7.1.26).

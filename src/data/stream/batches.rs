@@ -23,6 +23,11 @@ impl StreamBatches {
         StreamBatches { streamed, split, batcher, ahead }
     }
 
+    /// See [`crate::data::Batches::with_emotions`].
+    pub fn with_emotions(self) -> Self {
+        StreamBatches { batcher: self.batcher.with_emotions(), ..self }
+    }
+
     /// Number of batches, the last one possibly incomplete.
     pub fn len(&self) -> usize {
         self.clips().div_ceil(self.batcher.size())

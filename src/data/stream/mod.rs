@@ -76,6 +76,9 @@ struct Index {
     modalities: Vec<(String, usize)>,
     /// What is asked, where labels are yes (1) or no (0); none where they are sentiment.
     question: Option<String>,
+    /// The names of the emotions that clips are labelled with; empty where they are not.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    emotions: Vec<String>,
     /// Train, valid, test.
     clips: [Vec<Entry>; 3],
 }
@@ -86,6 +89,9 @@ struct Entry {
     #[serde(default, skip_serializing_if = "String::is_empty")]
     text: String,
     label: f32,
+    /// Which of the emotions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    emotion: Option<u32>,
     /// Steps of each modality.
     lens: Vec<u32>,
 }
@@ -124,7 +130,7 @@ impl Streamed {
         let modalities: Vec<Modality> =
             index.modalities.into_iter().map(|(name, dim)| Modality { name, dim }).collect();
         let labels = index.question.map_or(Labels::Sentiment, |name| Labels::Binary { name });
-        let mut corpus = Corpus { name: index.name, modalities, labels, ..Corpus::default() };
+        let mut corpus = Corpus { name: index.name, modalities, labels, emotions: index.emotions, ..Corpus::default() };
         let mut starts: [Vec<u64>; 3] = Default::default();
         for ((split, entries), starts) in Split::ALL.into_iter().zip(index.clips).zip(&mut starts) {
             let mut end = 0u64;
@@ -134,11 +140,15 @@ impl Streamed {
                     Error::format(&path, format!("{} clip {at} ('{}')", split.name(), entry.id), message)
                 };
                 let values = entry_values(&entry, &corpus.modalities).map_err(fail)?;
+                let emotion = entry.emotion;
+                if emotion.is_some_and(|emotion| emotion as usize >= corpus.emotions.len()) {
+                    return Err(fail(format!("the emotion is none of the {}", corpus.emotions.len())));
+                }
                 starts.push(end);
                 end += values;
                 let sequence = |len: &u32| Sequence { len: *len as usize, values: Vec::new() };
                 let sequences = entry.lens.iter().map(sequence).collect();
-                clips.push(Clip { id: entry.id, text: entry.text, label: entry.label, sequences });
+                clips.push(Clip { id: entry.id, text: entry.text, label: entry.label, emotion, sequences });
             }
             check_size(&split.file(folder), end)?;
             *corpus.split_mut(split) = clips;

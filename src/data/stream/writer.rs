@@ -18,11 +18,11 @@ pub struct ClipWriter {
 }
 
 impl ClipWriter {
-    /// Begins a corpus called `name` in `folder`, which is made if it is not there; one that was there before is replaced.
+    /// Begins a corpus in `folder`, which is made if it is not there; one that was there before is replaced. `like` says all but the clips.
     ///
     /// # Errors
     /// [`Error::Io`] where the folder or a file cannot be made.
-    pub fn create(folder: &Path, name: &str, modalities: &[Modality], labels: &Labels) -> Result<Self> {
+    pub fn create(folder: &Path, like: &Corpus) -> Result<Self> {
         std::fs::create_dir_all(folder).map_err(|error| Error::io(folder, error))?;
         let index = folder.join("clips.json");
         if index.is_file() {
@@ -36,15 +36,16 @@ impl ClipWriter {
         let index = Index {
             format: FORMAT.to_string(),
             version: VERSION,
-            name: name.to_string(),
-            modalities: modalities.iter().map(|modality| (modality.name.clone(), modality.dim)).collect(),
-            question: match labels {
+            name: like.name.clone(),
+            modalities: like.modalities.iter().map(|modality| (modality.name.clone(), modality.dim)).collect(),
+            question: match &like.labels {
                 Labels::Sentiment => None,
                 Labels::Binary { name } => Some(name.clone()),
             },
+            emotions: like.emotions.clone(),
             clips: Default::default(),
         };
-        Ok(ClipWriter { folder: folder.to_path_buf(), index, modalities: modalities.to_vec(), files })
+        Ok(ClipWriter { folder: folder.to_path_buf(), index, modalities: like.modalities.clone(), files })
     }
 
     /// Adds a clip to `split`.
@@ -55,7 +56,8 @@ impl ClipWriter {
         let fail = |message: String| Error::Config(format!("{} clip '{}': {message}", split.name(), clip.id));
         let lens: Option<Vec<u32>> = clip.sequences.iter().map(|sequence| u32::try_from(sequence.len).ok()).collect();
         let lens = lens.ok_or_else(|| fail("a sequence is too long".to_string()))?;
-        let entry = Entry { id: clip.id.clone(), text: clip.text.clone(), label: clip.label, lens };
+        let Clip { id, text, label, emotion, .. } = clip.clone();
+        let entry = Entry { id, text, label, emotion, lens };
         entry_values(&entry, &self.modalities).map_err(fail)?;
         for (sequence, modality) in clip.sequences.iter().zip(&self.modalities) {
             let (values, needed) = (sequence.values.len(), sequence.len * modality.dim);
@@ -91,7 +93,7 @@ impl ClipWriter {
     /// # Errors
     /// As [`ClipWriter::create`], [`ClipWriter::write`] and [`ClipWriter::finish`].
     pub fn write_corpus(folder: &Path, corpus: &Corpus) -> Result<()> {
-        let mut writer = ClipWriter::create(folder, &corpus.name, &corpus.modalities, &corpus.labels)?;
+        let mut writer = ClipWriter::create(folder, corpus)?;
         for split in Split::ALL {
             corpus.split(split).iter().try_for_each(|clip| writer.write(split, clip))?;
         }

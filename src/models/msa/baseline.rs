@@ -45,10 +45,13 @@ impl BaselineConfig {
             num_heads: self.num_heads,
             ff_dim: self.ff_dim,
             encoder: super::Encoder::Transformer,
+            causal: false,
             n_layers_mod: self.n_layers_mod,
             n_layers_fuse: self.n_layers_fuse,
             bidirectional_fusion: false,
             pooling_method: super::Pooling::Mean,
+            fusion: super::Fusion::Adaptive,
+            emotions: None,
             dropout: self.dropout,
             norm_first: self.norm_first,
         }

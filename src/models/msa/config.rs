@@ -15,7 +15,7 @@ const MOST_LAYERS: usize = 1024;
 /// Dilations double with every layer: more would reach further than any sequence is long.
 const MOST_CONVOLUTIONS: usize = 16;
 /// Inputs that are not a modality's.
-const OTHER_INPUTS: [&str; 2] = ["target", "sample_weight"];
+const OTHER_INPUTS: [&str; 3] = ["target", "sample_weight", "emotion"];
 
 /// One kind of input sequence.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,6 +41,19 @@ pub enum Pooling {
     Attention,
 }
 
+/// How the modalities' vectors become one, and what a modality takes over from another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "weights", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "weights", serde(rename_all = "lowercase"))]
+pub enum Fusion {
+    /// A weighted mean: the weights are a softmax over the modalities. What cross attention brings in is added as it is.
+    #[default]
+    Adaptive,
+    /// A sum under gates in (0, 1), which each clip decides for each modality; another gate decides at every step how much of what cross
+    /// attention brings in is taken over. A modality that is not there has gates of 0.
+    Gated,
+}
+
 /// What encodes one modality's sequence before the modalities meet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "weights", derive(serde::Serialize, serde::Deserialize))]
@@ -55,6 +68,21 @@ pub enum Encoder {
     Gru,
     /// A temporal convolutional network, layer `i` with dilation 2^i.
     Tcn,
+    /// Learned positions and blocks that attend at several time scales, from coarse to fine.
+    Multiscale,
+}
+
+/// Steps that the time scales of [`Encoder::Multiscale`] take as one.
+pub const TIME_SCALES: [usize; 3] = [4, 2, 1];
+
+/// A second task: which emotion a clip shows.
+#[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "weights", derive(serde::Serialize, serde::Deserialize))]
+pub struct EmotionTask {
+    /// The names of the classes, two or more.
+    pub classes: Vec<String>,
+    /// How much its cross entropy counts beside the loss of the score.
+    pub weight: f32,
 }
 
 /// Named sizes of the source's training guide.
@@ -91,6 +119,10 @@ pub struct MsaConfig {
     /// Absent in files of before there was a choice: a transformer.
     #[cfg_attr(feature = "weights", serde(default))]
     pub encoder: Encoder,
+    /// Encoders look at no step after the one that they encode, as streams need ([`super::StreamScorer`]); a recurrent one then has one
+    /// direction with all of model_dim.
+    #[cfg_attr(feature = "weights", serde(default))]
+    pub causal: bool,
     /// Layers of each modality's encoder.
     pub n_layers_mod: usize,
     /// Cross-attention layers.
@@ -98,6 +130,12 @@ pub struct MsaConfig {
     /// The others attend to the anchor too.
     pub bidirectional_fusion: bool,
     pub pooling_method: Pooling,
+    /// Absent in files of before there was a choice: adaptive.
+    #[cfg_attr(feature = "weights", serde(default))]
+    pub fusion: Fusion,
+    /// A head for emotions beside the one for the score.
+    #[cfg_attr(feature = "weights", serde(default))]
+    pub emotions: Option<EmotionTask>,
     pub dropout: f32,
     /// Layer norm before each part (the default) or after it.
     pub norm_first: bool,
@@ -112,10 +150,13 @@ impl MsaConfig {
             num_heads: 4,
             ff_dim: 512,
             encoder: Encoder::default(),
+            causal: false,
             n_layers_mod: 2,
             n_layers_fuse: 2,
             bidirectional_fusion: false,
             pooling_method: Pooling::Mean,
+            fusion: Fusion::default(),
+            emotions: None,
             dropout: 0.1,
             norm_first: true,
         };
@@ -180,14 +221,40 @@ impl MsaConfig {
         if self.n_layers_mod > MOST_LAYERS || self.n_layers_fuse > MOST_LAYERS {
             return wrong(format!("n_layers_mod and n_layers_fuse must be at most {MOST_LAYERS}"));
         }
+        self.check_emotions()?;
         self.check_encoder()?;
         self.check_weights()
+    }
+
+    fn check_emotions(&self) -> Result<()> {
+        let Some(EmotionTask { classes, weight }) = &self.emotions else { return Ok(()) };
+        let wrong = |message: String| Err(Error::Config(message));
+        if classes.len() < 2 {
+            return wrong(format!("{} emotions are nothing to tell apart: name two or more", classes.len()));
+        }
+        if let Some(twice) = (1..classes.len()).find(|index| classes[..*index].contains(&classes[*index])) {
+            return wrong(format!("two emotions are called '{}'", classes[twice]));
+        }
+        match weight.is_finite() && *weight >= 0.0 {
+            true => Ok(()),
+            false => wrong(format!("the weight of the emotions' loss must be at least 0, not {weight}")),
+        }
     }
 
     fn check_encoder(&self) -> Result<()> {
         let wrong = |message: String| Err(Error::Config(message));
         let (dim, layers) = (self.model_dim, self.n_layers_mod);
         match self.encoder {
+            Encoder::Tcn | Encoder::Multiscale if self.causal => {
+                wrong("a causal encoder is a transformer, an lstm or a gru: the others look ahead".to_string())
+            }
+            Encoder::Lstm | Encoder::Gru if self.causal && dim > MOST_HIDDEN => {
+                wrong(format!("model_dim must be at most {MOST_HIDDEN} with a causal recurrent encoder, not {dim}"))
+            }
+            Encoder::Lstm | Encoder::Gru if self.causal && layers == 0 => {
+                wrong("a causal recurrent encoder needs at least one layer".to_string())
+            }
+            Encoder::Lstm | Encoder::Gru if self.causal => Ok(()),
             Encoder::Lstm | Encoder::Gru if !dim.is_multiple_of(2) => {
                 wrong(format!("model_dim {dim} must be even: each direction of a recurrent encoder has half of it"))
             }
@@ -236,13 +303,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_that_names_no_encoder_means_a_transformer() {
-        let config =
-            MsaConfig { encoder: Encoder::Tcn, ..MsaConfig::preset(Preset::Small, MsaConfig::source_modalities(8)) };
+    fn a_file_from_before_there_was_a_choice_means_the_default() {
+        let small = MsaConfig::preset(Preset::Small, MsaConfig::source_modalities(8));
+        let config = MsaConfig { encoder: Encoder::Gru, causal: true, fusion: Fusion::Gated, ..small.clone() };
         let text = serde_json::to_string(&config).unwrap();
-        assert!(text.contains(r#""encoder":"tcn""#), "{text}");
+        let chosen = [r#""encoder":"gru","#, r#""causal":true,"#, r#""fusion":"gated","#];
+        assert!(chosen.iter().all(|part| text.contains(part)), "{text}");
         assert_eq!(serde_json::from_str::<MsaConfig>(&text).unwrap(), config);
-        let old: MsaConfig = serde_json::from_str(&text.replace(r#""encoder":"tcn","#, "")).unwrap();
-        assert_eq!(old, MsaConfig { encoder: Encoder::Transformer, ..config });
+        let old = chosen.iter().fold(text, |text, part| text.replace(part, ""));
+        assert_eq!(serde_json::from_str::<MsaConfig>(&old).unwrap(), small);
     }
 }

@@ -1,10 +1,11 @@
 //! Fusion at the level of sequences, and the head that pools and weighs the modalities.
 
-use super::MsaConfig;
 use super::config::Pooling;
+use super::{Fusion, MsaConfig};
 use crate::graph::{Path, Var};
 use crate::nn::{Context, CrossAttentionBlock, Linear};
 use crate::ops::attention::AttentionOutput;
+use crate::ops::elementwise::fill;
 
 /// A modality's sequence and its mask on the way through the model.
 #[derive(Debug, Clone, Copy)]
@@ -15,6 +16,13 @@ pub struct Stream<'g> {
     pub mask: Var<'g>,
 }
 
+impl<'g> Stream<'g> {
+    /// `[batch]`, 1 where the clip has this modality: any valid step.
+    fn present(&self) -> Var<'g> {
+        fill(self.x.graph(), self.mask.shape(), 1.0).masked(self.mask, 0.0).padding_mask(0.0)
+    }
+}
+
 /// Per layer: the anchor attends to each other modality in turn; then, if bidirectional, each of them to the updated anchor.
 #[derive(Debug, Clone)]
 pub struct CrossModalFusion {
@@ -23,9 +31,33 @@ pub struct CrossModalFusion {
 
 #[derive(Debug, Clone)]
 struct FusionLayer {
-    /// `(name, block)`, one per modality after the anchor.
-    anchor_from: Vec<(String, CrossAttentionBlock)>,
-    to_anchor: Vec<(String, CrossAttentionBlock)>,
+    /// One per modality after the anchor.
+    anchor_from: Vec<Crossing>,
+    to_anchor: Vec<Crossing>,
+}
+
+/// One modality attends to another.
+#[derive(Debug, Clone)]
+struct Crossing {
+    name: String,
+    block: CrossAttentionBlock,
+    gate: Option<Linear>,
+}
+
+impl Crossing {
+    fn new(place: &mut Path<'_>, config: &MsaConfig, name: String) -> Self {
+        let block = CrossAttentionBlock::new(place, &name, config.block());
+        let gate = || Linear::new(place, &format!("gates.{name}"), 2 * config.model_dim, 1);
+        Crossing { gate: (config.fusion == Fusion::Gated).then(gate), block, name }
+    }
+
+    /// `to`'s sequence after it has attended to `from`. A gate, sigmoid(W [before, after] + b) at every step, shares out what is new.
+    fn forward<'g>(&self, cx: Context<'g>, to: Stream<'g>, from: Stream<'g>) -> (Var<'g>, AttentionOutput<'g>) {
+        let (x, attention) = self.block.forward(cx, to.x, from.x, Some(from.mask));
+        let Some(gate) = &self.gate else { return (x, attention) };
+        let gates = gate.forward(cx, cx.graph.concat(&[to.x, x], 2)).sigmoid();
+        (to.x + ((x - to.x) * gates).mask_rows(from.present()), attention)
+    }
 }
 
 impl CrossModalFusion {
@@ -34,11 +66,8 @@ impl CrossModalFusion {
         let names: Vec<&str> = config.modalities.iter().map(|modality| modality.name.as_str()).collect();
         let (anchor, others) = names.split_first().map_or(("", [].as_slice()), |(anchor, others)| (*anchor, others));
         let mut layer = |index: usize| {
-            let mut block = |to: &str, from: &str| {
-                let name = format!("{to}_from_{from}.{index}");
-                let block = CrossAttentionBlock::new(&mut place, &name, config.block());
-                (name, block)
-            };
+            let mut block =
+                |to: &str, from: &str| Crossing::new(&mut place, config, format!("{to}_from_{from}.{index}"));
             let anchor_from = others.iter().map(|other| block(anchor, other)).collect();
             let back = if config.bidirectional_fusion { others } else { &[] };
             FusionLayer { anchor_from, to_anchor: back.iter().map(|other| block(other, anchor)).collect() }
@@ -56,17 +85,16 @@ impl CrossModalFusion {
         let mut streams = streams.to_vec();
         let mut attentions = Vec::new();
         for layer in &self.layers {
-            for (other, (name, block)) in layer.anchor_from.iter().enumerate() {
-                let context = streams[other + 1];
-                let (x, attention) = block.forward(cx, streams[0].x, context.x, Some(context.mask));
+            for (other, crossing) in layer.anchor_from.iter().enumerate() {
+                let (x, attention) = crossing.forward(cx, streams[0], streams[other + 1]);
                 streams[0].x = x;
-                attentions.push((name.clone(), attention));
+                attentions.push((crossing.name.clone(), attention));
             }
             let anchor = streams[0];
-            for (other, (name, block)) in layer.to_anchor.iter().enumerate() {
-                let (x, attention) = block.forward(cx, streams[other + 1].x, anchor.x, Some(anchor.mask));
+            for (other, crossing) in layer.to_anchor.iter().enumerate() {
+                let (x, attention) = crossing.forward(cx, streams[other + 1], anchor);
                 streams[other + 1].x = x;
-                attentions.push((name.clone(), attention));
+                attentions.push((crossing.name.clone(), attention));
             }
         }
         (streams, attentions)
@@ -78,10 +106,47 @@ impl CrossModalFusion {
 pub struct Fused<'g> {
     /// `[batch, model_dim]`.
     pub fused: Var<'g>,
-    /// `[batch, modalities]`, each row sums to 1.
+    /// `[batch, modalities]`: each row sums to 1, or, of gates, each is in [0, 1].
     pub weights: Var<'g>,
     /// `[batch, modalities, model_dim]`.
     pub pooled: Var<'g>,
+}
+
+/// From sequences to vectors: `(hidden, score)` per modality for attention pooling, none for means.
+#[derive(Debug, Clone)]
+struct Pools(Vec<(Linear, Linear)>);
+
+impl Pools {
+    fn new(place: &mut Path<'_>, config: &MsaConfig) -> Self {
+        let dim = config.model_dim;
+        let count = if config.pooling_method == Pooling::Attention { config.modalities.len() } else { 0 };
+        let pool = |index: usize| {
+            let hidden = Linear::new(place, &format!("pools.{index}.hidden"), dim, dim / 4);
+            (hidden, Linear::new(place, &format!("pools.{index}.score"), dim / 4, 1))
+        };
+        Pools((0..count).map(pool).collect())
+    }
+
+    /// `[batch, model_dim]` of each modality, zeros where a clip has no valid step of it; and the weights over the steps.
+    fn forward<'g>(&self, cx: Context<'g>, streams: &[Stream<'g>]) -> (Vec<Var<'g>>, Vec<Var<'g>>) {
+        let mut step_weights = Vec::new();
+        let pool = |(index, stream): (usize, &Stream<'g>)| match self.0.get(index) {
+            None => stream.x.masked_mean(stream.mask),
+            Some((hidden, score)) => {
+                let scores = score.forward(cx, hidden.forward(cx, stream.x).tanh());
+                let (batch, seq) = (stream.x.shape().axis(0), stream.x.shape().axis(1));
+                let weights = scores.reshape([batch, seq]).masked_softmax(1, stream.mask);
+                step_weights.push(weights);
+                stream.x.weighted_pool(weights, stream.mask)
+            }
+        };
+        (streams.iter().enumerate().map(pool).collect(), step_weights)
+    }
+}
+
+/// The sum of `pooled [batch, modalities, model_dim]` under `weights [batch, modalities]`.
+fn weigh<'g>(pooled: Var<'g>, weights: Var<'g>) -> Fused<'g> {
+    Fused { fused: (pooled * weights.unsqueeze(2)).sum_axes(&[1]), weights, pooled }
 }
 
 /// Pools each modality over its valid steps, weighs the modalities by a softmax of their mean, and sums.
@@ -89,8 +154,7 @@ pub struct Fused<'g> {
 pub struct AdaptiveFusionHead {
     weight1: Linear,
     weight2: Linear,
-    /// `(hidden, score)` per modality, for attention pooling.
-    pools: Vec<(Linear, Linear)>,
+    pools: Pools,
     dropout: f32,
 }
 
@@ -98,16 +162,10 @@ impl AdaptiveFusionHead {
     pub(super) fn new(path: &mut Path<'_>, config: &MsaConfig) -> Self {
         let mut place = path.at("adaptive");
         let (dim, count) = (config.model_dim, config.modalities.len());
-        let pooled = if config.pooling_method == Pooling::Attention { count } else { 0 };
         AdaptiveFusionHead {
             weight1: Linear::new(&mut place, "weight1", dim, dim / 2),
             weight2: Linear::new(&mut place, "weight2", dim / 2, count),
-            pools: (0..pooled)
-                .map(|index| {
-                    let hidden = Linear::new(&mut place, &format!("pools.{index}.hidden"), dim, dim / 4);
-                    (hidden, Linear::new(&mut place, &format!("pools.{index}.score"), dim / 4, 1))
-                })
-                .collect(),
+            pools: Pools::new(&mut place, config),
             dropout: config.dropout,
         }
     }
@@ -115,26 +173,65 @@ impl AdaptiveFusionHead {
     /// The fused vector, the modalities' weights and, for attention pooling, the weights over each modality's steps.
     pub fn forward<'g>(&self, cx: Context<'g>, streams: &[Stream<'g>]) -> (Fused<'g>, Vec<Var<'g>>) {
         let _scope = cx.graph.scope("adaptive");
-        let mut step_weights = Vec::new();
-        let pooled: Vec<Var<'g>> = streams
-            .iter()
-            .enumerate()
-            .map(|(index, stream)| match self.pools.get(index) {
-                None => stream.x.masked_mean(stream.mask),
-                Some((hidden, score)) => {
-                    let scores = score.forward(cx, hidden.forward(cx, stream.x).tanh());
-                    let (batch, seq) = (stream.x.shape().axis(0), stream.x.shape().axis(1));
-                    let weights = scores.reshape([batch, seq]).masked_softmax(1, stream.mask);
-                    step_weights.push(weights);
-                    stream.x.weighted_pool(weights, stream.mask)
-                }
-            })
-            .collect();
+        let (pooled, step_weights) = self.pools.forward(cx, streams);
         let pooled = cx.graph.stack(&pooled, 1);
         let hidden = self.weight1.forward(cx, pooled.mean_axes(&[1])).relu().dropout(cx.dropout(self.dropout));
-        let weights = self.weight2.forward(cx, hidden).softmax(1);
-        let (batch, count) = (weights.shape().axis(0), weights.shape().axis(1));
-        let fused = (pooled * weights.reshape([batch, count, 1])).sum_axes(&[1]);
-        (Fused { fused, weights, pooled }, step_weights)
+        (weigh(pooled, self.weight2.forward(cx, hidden).softmax(1)), step_weights)
+    }
+}
+
+/// Pools each modality over its valid steps and sums them under gates, which are a sigmoid of a small network over all modalities side
+/// by side (after the gated multimodal unit of Arevalo et al. 2017). A modality without a valid step has a gate of 0.
+#[derive(Debug, Clone)]
+pub struct GatedFusionHead {
+    gate1: Linear,
+    gate2: Linear,
+    pools: Pools,
+    dropout: f32,
+}
+
+impl GatedFusionHead {
+    pub(super) fn new(path: &mut Path<'_>, config: &MsaConfig) -> Self {
+        let mut place = path.at("gated");
+        let (dim, count) = (config.model_dim, config.modalities.len());
+        GatedFusionHead {
+            gate1: Linear::new(&mut place, "gate1", count * dim, dim / 2),
+            gate2: Linear::new(&mut place, "gate2", dim / 2, count),
+            pools: Pools::new(&mut place, config),
+            dropout: config.dropout,
+        }
+    }
+
+    /// As [`AdaptiveFusionHead::forward`]; the weights are the gates.
+    pub fn forward<'g>(&self, cx: Context<'g>, streams: &[Stream<'g>]) -> (Fused<'g>, Vec<Var<'g>>) {
+        let _scope = cx.graph.scope("gated");
+        let (pooled, step_weights) = self.pools.forward(cx, streams);
+        let present: Vec<Var<'g>> = streams.iter().map(Stream::present).collect();
+        let hidden = self.gate1.forward(cx, cx.graph.concat(&pooled, 1)).relu().dropout(cx.dropout(self.dropout));
+        let gates = self.gate2.forward(cx, hidden).sigmoid().masked(cx.graph.stack(&present, 1), 0.0);
+        (weigh(cx.graph.stack(&pooled, 1), gates), step_weights)
+    }
+}
+
+/// The head of a configuration.
+#[derive(Debug, Clone)]
+pub(super) enum FusionHead {
+    Adaptive(AdaptiveFusionHead),
+    Gated(GatedFusionHead),
+}
+
+impl FusionHead {
+    pub(super) fn new(path: &mut Path<'_>, config: &MsaConfig) -> Self {
+        match config.fusion {
+            Fusion::Adaptive => FusionHead::Adaptive(AdaptiveFusionHead::new(path, config)),
+            Fusion::Gated => FusionHead::Gated(GatedFusionHead::new(path, config)),
+        }
+    }
+
+    pub(super) fn forward<'g>(&self, cx: Context<'g>, streams: &[Stream<'g>]) -> (Fused<'g>, Vec<Var<'g>>) {
+        match self {
+            FusionHead::Adaptive(head) => head.forward(cx, streams),
+            FusionHead::Gated(head) => head.forward(cx, streams),
+        }
     }
 }

@@ -10,19 +10,22 @@ mod baseline;
 mod config;
 mod encoder;
 mod fusion;
+mod stream;
 mod task;
 
 pub use super::RegressionLoss;
 pub use baseline::{BaselineConfig, MsaBaseline};
-pub use config::{Encoder, ModalityConfig, MsaConfig, Pooling, Preset};
+pub use config::{EmotionTask, Encoder, Fusion, ModalityConfig, MsaConfig, Pooling, Preset, TIME_SCALES};
 pub use encoder::{LearnablePositionalEmbedding, ModalityEncoder};
-pub use fusion::{AdaptiveFusionHead, CrossModalFusion, Fused, Stream};
-pub use task::{BatchShape, ClipScore, Objective, Scorer, SentimentModel, scoring_graph, training_graph};
+pub use fusion::{AdaptiveFusionHead, CrossModalFusion, Fused, GatedFusionHead, Stream};
+pub use stream::StreamScorer;
+pub use task::{BatchShape, ClipScore, Objective, Scored, Scorer, SentimentModel, scoring_graph, training_graph};
 
 use crate::error::Result;
 use crate::graph::{Parameters, Var};
 use crate::nn::{Context, Linear};
 use crate::ops::attention::AttentionOutput;
+use fusion::FusionHead;
 
 /// One modality's input.
 #[derive(Debug, Clone, Copy)]
@@ -38,11 +41,14 @@ pub struct ModalityInput<'g> {
 pub struct MsaOutput<'g> {
     /// `[batch, 1]`, always f32.
     pub score: Var<'g>,
+    /// Logits `[batch, classes]`, with an emotion head.
+    pub emotions: Option<Var<'g>>,
     pub fused: Fused<'g>,
     /// Each modality's sequence after its encoder, and after fusion.
     pub encoded: Vec<Stream<'g>>,
     pub sequences: Vec<Stream<'g>>,
-    /// Attention of every block, by the block's name (`text_encoder.blocks.0`, `fusion.text_from_audio.0`).
+    /// Attention of every block, by the block's name (`text_encoder.blocks.0`, `text_encoder.blocks.0.scale2`,
+    /// `fusion.text_from_audio.0`).
     pub attentions: Vec<(String, AttentionOutput<'g>)>,
     /// With attention pooling, the weights over each modality's steps, `[batch, seq]`.
     pub step_weights: Vec<Var<'g>>,
@@ -55,8 +61,9 @@ pub struct Msa {
     parameters: Parameters,
     encoders: Vec<ModalityEncoder>,
     fusion: CrossModalFusion,
-    adaptive: AdaptiveFusionHead,
+    weighing: FusionHead,
     head: Linear,
+    emotion_head: Option<Linear>,
 }
 
 impl Msa {
@@ -69,9 +76,11 @@ impl Msa {
         let encoders =
             config.modalities.iter().map(|modality| ModalityEncoder::new(&mut root, config, modality)).collect();
         let fusion = CrossModalFusion::new(&mut root, config);
-        let adaptive = AdaptiveFusionHead::new(&mut root, config);
+        let weighing = FusionHead::new(&mut root, config);
         let head = Linear::new(&mut root, "head", config.model_dim, 1);
-        Ok(Msa { config: config.clone(), parameters, encoders, fusion, adaptive, head })
+        let classes = config.emotions.as_ref().map(|task| task.classes.len());
+        let emotion_head = classes.map(|classes| Linear::new(&mut root, "emotion_head", config.model_dim, classes));
+        Ok(Msa { config: config.clone(), parameters, encoders, fusion, weighing, head, emotion_head })
     }
 
     pub fn config(&self) -> &MsaConfig {
@@ -87,20 +96,30 @@ impl Msa {
         let mut attentions = Vec::new();
         let mut encoded = Vec::with_capacity(inputs.len());
         let inputs = one_per_modality(cx, &self.config.modalities, inputs);
-        for ((encoder, modality), input) in self.encoders.iter().zip(&self.config.modalities).zip(&inputs) {
+        for (encoder, input) in self.encoders.iter().zip(&inputs) {
             let scope = cx.graph.scope(encoder.name());
             let (features, mask) = clean(input);
             drop(scope);
             let (x, blocks) = encoder.forward(cx, features, mask);
             encoded.push(Stream { x, mask });
-            let name = |index: usize| format!("{}_encoder.blocks.{index}", modality.name);
-            attentions.extend(blocks.into_iter().enumerate().map(|(index, block)| (name(index), block)));
+            attentions.extend(blocks.into_iter().map(|(name, block)| (format!("{}.{name}", encoder.name()), block)));
         }
+        self.join(cx, encoded, attentions)
+    }
+
+    /// From encoded sequences to the score.
+    fn join<'g>(
+        &self,
+        cx: Context<'g>,
+        encoded: Vec<Stream<'g>>,
+        mut attentions: Vec<(String, AttentionOutput<'g>)>,
+    ) -> MsaOutput<'g> {
         let (sequences, fused_attentions) = self.fusion.forward(cx, &encoded);
         attentions.extend(fused_attentions.into_iter().map(|(name, attention)| (format!("fusion.{name}"), attention)));
-        let (fused, step_weights) = self.adaptive.forward(cx, &sequences);
+        let (fused, step_weights) = self.weighing.forward(cx, &sequences);
         let score = self.head.forward(cx, fused.fused);
-        MsaOutput { score, fused, encoded, sequences, attentions, step_weights }
+        let emotions = self.emotion_head.as_ref().map(|head| head.forward(cx, fused.fused));
+        MsaOutput { score, emotions, fused, encoded, sequences, attentions, step_weights }
     }
 }
 

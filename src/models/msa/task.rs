@@ -1,12 +1,23 @@
 //! From a model to the graphs that train it and score with it: inputs, loss, outputs.
 
-use super::config::ModalityConfig;
-use super::{ModalityInput, Msa, MsaBaseline};
+use super::config::{EmotionTask, ModalityConfig};
+use super::{ModalityInput, Msa, MsaBaseline, MsaOutput};
 use crate::error::{Error, Result};
-use crate::graph::{Graph, Parameters, Var};
+use crate::graph::{DType, Graph, Parameters, Var};
 use crate::models::RegressionLoss;
 use crate::nn::Context;
 use crate::plan::{Batch, Mode, ParameterStore, Plan};
+
+/// What a model says of a batch.
+#[derive(Debug, Clone, Copy)]
+pub struct Scored<'g> {
+    /// `[batch, 1]`.
+    pub score: Var<'g>,
+    /// `[batch, modalities]`, where the model weighs them.
+    pub fusion_weights: Option<Var<'g>>,
+    /// Logits `[batch, classes]`, where it has an emotion head.
+    pub emotions: Option<Var<'g>>,
+}
 
 /// A model that scores clips: the sequence-level one, the baseline, or your own.
 pub trait SentimentModel {
@@ -14,8 +25,12 @@ pub trait SentimentModel {
 
     fn modalities(&self) -> &[ModalityConfig];
 
-    /// Scores `[batch, 1]` and, where the model weighs modalities, the weights `[batch, modalities]`.
-    fn score<'g>(&self, cx: Context<'g>, inputs: &[ModalityInput<'g>]) -> (Var<'g>, Option<Var<'g>>);
+    /// The emotions that it tells apart, if it does.
+    fn emotions(&self) -> Option<&EmotionTask> {
+        None
+    }
+
+    fn score<'g>(&self, cx: Context<'g>, inputs: &[ModalityInput<'g>]) -> Scored<'g>;
 }
 
 impl SentimentModel for Msa {
@@ -27,9 +42,18 @@ impl SentimentModel for Msa {
         &self.config().modalities
     }
 
-    fn score<'g>(&self, cx: Context<'g>, inputs: &[ModalityInput<'g>]) -> (Var<'g>, Option<Var<'g>>) {
-        let output = self.forward(cx, inputs);
-        (output.score, Some(output.fused.weights))
+    fn emotions(&self) -> Option<&EmotionTask> {
+        self.config().emotions.as_ref()
+    }
+
+    fn score<'g>(&self, cx: Context<'g>, inputs: &[ModalityInput<'g>]) -> Scored<'g> {
+        self.forward(cx, inputs).scored()
+    }
+}
+
+impl<'g> MsaOutput<'g> {
+    pub(super) fn scored(&self) -> Scored<'g> {
+        Scored { score: self.score, fusion_weights: Some(self.fused.weights), emotions: self.emotions }
     }
 }
 
@@ -43,12 +67,13 @@ impl SentimentModel for MsaBaseline {
     }
 
     /// The source's baseline knows no masks: padding enters as the zeros it is made of.
-    fn score<'g>(&self, cx: Context<'g>, inputs: &[ModalityInput<'g>]) -> (Var<'g>, Option<Var<'g>>) {
+    fn score<'g>(&self, cx: Context<'g>, inputs: &[ModalityInput<'g>]) -> Scored<'g> {
         let clean = |input: &ModalityInput<'g>| match input.mask {
             Some(mask) => input.features.mask_rows(mask),
             None => input.features,
         };
-        self.forward(cx, &inputs.iter().map(clean).collect::<Vec<_>>())
+        let (score, fusion_weights) = self.forward(cx, &inputs.iter().map(clean).collect::<Vec<_>>());
+        Scored { score, fusion_weights, emotions: None }
     }
 }
 
@@ -112,7 +137,8 @@ fn inputs<'g>(model: &dyn SentimentModel, graph: &'g Graph, shape: &BatchShape) 
 }
 
 /// The training graph. Inputs: `<modality>` and `<modality>_mask` each, `target [batch, 1]`, and `sample_weight [batch, 1]`, which
-/// is 0 for rows that pad an incomplete batch. Outputs: `loss`, `score`.
+/// is 0 for rows that pad an incomplete batch; for a model with an emotion head also `emotion [batch]` (U32; `u32::MAX` is no class and
+/// does not count), whose cross entropy is added with the task's weight. Outputs: `loss`, `score`.
 pub fn training_graph(
     model: &dyn SentimentModel,
     graph: &Graph,
@@ -122,47 +148,68 @@ pub fn training_graph(
     let inputs = inputs(model, graph, shape);
     let (target, weight) = (graph.input("target", [shape.batch, 1]), graph.input("sample_weight", [shape.batch, 1]));
     let cx = Context { graph, parameters: model.parameters(), training: true };
-    let (score, _) = model.score(cx, &inputs);
+    let scored = model.score(cx, &inputs);
     let _scope = graph.scope("loss");
-    let losses = objective.into().losses(score.named("score"), target) * weight;
-    (losses.sum() / weight.sum()).as_loss();
+    let losses = objective.into().losses(scored.score.named("score"), target) * weight;
+    let of_scores = losses.sum() / weight.sum();
+    let total = match model.emotions().zip(scored.emotions) {
+        Some((task, logits)) => {
+            let labels = graph.typed_input("emotion", [shape.batch], DType::U32);
+            of_scores + logits.cross_entropy(labels, None, 0.0).scale(task.weight)
+        }
+        None => of_scores,
+    };
+    total.as_loss();
     Ok(())
 }
 
 /// The scoring graph: the same inputs without target and weight; outputs `score` and, where the model has them,
-/// `fusion_weights`.
+/// `fusion_weights` and `emotions`, a probability per class.
 pub fn scoring_graph(model: &dyn SentimentModel, graph: &Graph, shape: &BatchShape) -> Result<()> {
     let inputs = inputs(model, graph, shape);
     let cx = Context { graph, parameters: model.parameters(), training: false };
-    let (score, weights) = model.score(cx, &inputs);
-    score.named("score");
-    if let Some(weights) = weights {
+    name_outputs(&model.score(cx, &inputs));
+    Ok(())
+}
+
+/// Keeps what scorers read.
+pub(super) fn name_outputs(scored: &Scored<'_>) {
+    scored.score.named("score");
+    if let Some(weights) = scored.fusion_weights {
         weights.named("fusion_weights");
     }
-    Ok(())
+    if let Some(logits) = scored.emotions {
+        logits.softmax(1).named("emotions");
+    }
 }
 
 /// What a [`Scorer`] says of one clip.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ClipScore {
     pub score: f32,
-    /// One weight per modality, summing to 1; empty where the model does not weigh them.
+    /// One weight per modality, summing to 1 unless they are gates; empty where the model does not weigh them.
     pub fusion_weights: Vec<f32>,
+    /// A probability per emotion; empty where the model has no head for them.
+    pub emotions: Vec<f32>,
+}
+
+impl ClipScore {
+    /// The likeliest emotion, where the model tells them apart.
+    pub fn emotion(&self) -> Option<usize> {
+        (0..self.emotions.len()).rev().max_by(|a, b| self.emotions[*a].total_cmp(&self.emotions[*b]))
+    }
 }
 
 /// The forward plan of a model.
 pub struct Scorer {
     plan: Plan,
     shape: BatchShape,
-    /// Whether the model weighs its modalities.
-    weighs: bool,
 }
 
 impl Scorer {
     pub fn new(store: &ParameterStore, model: &dyn SentimentModel, shape: &BatchShape) -> Result<Self> {
         let plan = Plan::new(store, Mode::Forward, |graph| scoring_graph(model, graph, shape))?;
-        let weighs = plan.output_shape("fusion_weights").is_ok();
-        Ok(Scorer { plan, shape: shape.clone(), weighs })
+        Ok(Scorer { plan, shape: shape.clone() })
     }
 
     pub fn plan(&self) -> &Plan {
@@ -206,16 +253,23 @@ impl Scorer {
     fn score(&self, batch: &Batch) -> Result<Vec<ClipScore>> {
         batch.write_known_to(&self.plan)?;
         self.plan.run()?;
-        let scores = self.plan.read("score")?;
-        let weights = match self.weighs {
-            true => self.plan.read("fusion_weights")?,
-            false => Vec::new(),
-        };
-        let per_clip = weights.len() / self.shape.batch.max(1);
-        let clip = |(index, score): (usize, &f32)| ClipScore {
-            score: *score,
-            fusion_weights: weights[index * per_clip..(index + 1) * per_clip].to_vec(),
-        };
-        Ok(scores.iter().take(batch.samples).enumerate().map(clip).collect())
+        read_scores(&self.plan, batch.samples)
     }
+}
+
+/// What the last run of a plan with the outputs of [`name_outputs`] says of its first `samples` clips.
+pub(super) fn read_scores(plan: &Plan, samples: usize) -> Result<Vec<ClipScore>> {
+    // the rows of an output [batch, ..], none where the model has no such output
+    let rows = |name: &str| -> Result<Vec<Vec<f32>>> {
+        let Ok(shape) = plan.output_shape(name) else { return Ok(Vec::new()) };
+        Ok(plan.read(name)?.chunks(shape.len() / shape.axis(0)).map(<[f32]>::to_vec).collect())
+    };
+    let (weights, emotions) = (rows("fusion_weights")?, rows("emotions")?);
+    let of = |rows: &[Vec<f32>], index: usize| rows.get(index).cloned().unwrap_or_default();
+    let clip = |(index, score): (usize, &f32)| ClipScore {
+        score: *score,
+        fusion_weights: of(&weights, index),
+        emotions: of(&emotions, index),
+    };
+    Ok(plan.read("score")?.iter().take(samples).enumerate().map(clip).collect())
 }

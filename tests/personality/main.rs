@@ -9,6 +9,7 @@ mod network;
 mod noop;
 #[path = "../support/mod.rs"]
 mod support;
+mod training;
 
 /// The message of a failure that must be one.
 fn message<T>(result: limbic::Result<T>) -> String {

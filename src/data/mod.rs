@@ -6,6 +6,7 @@ pub mod builtin;
 pub mod chalearn;
 mod corpus;
 mod document;
+pub mod features;
 mod frames;
 pub mod image;
 pub mod mmsa;

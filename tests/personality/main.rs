@@ -2,6 +2,7 @@
 #![cfg(feature = "data")]
 
 mod corpus;
+mod features;
 mod files;
 mod jpeg;
 mod network;

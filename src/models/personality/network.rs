@@ -120,30 +120,8 @@ impl PersonalityNetwork {
     /// `faces [batch, faces, 3, face_size, face_size]`, normalised as ImageNet, and `flow [batch, 2, frames - 1, frame_size, frame_size]`
     /// in pixels.
     pub fn forward<'g>(&self, cx: Context<'g>, faces: Var<'g>, flow: Var<'g>) -> PersonalityOutput<'g> {
-        let (batch, count) = (faces.shape().axis(0), faces.shape().axis(1));
-        let (width, motion_width) = (self.config.head.static_dim, self.config.head.dynamic_dim);
-        let face = {
-            let _scope = cx.graph.scope("resnet");
-            let size = self.config.face_size;
-            let map = self.resnet.map(cx, faces.reshape([batch * count, 3, size, size]));
-            if self.config.tokens {
-                let places = map.shape().axis(2) * map.shape().axis(3);
-                let tokens = map.reshape([batch, count, width, places]).permute(&[0, 1, 3, 2]);
-                tokens.reshape([batch, count * places, width])
-            } else {
-                self.resnet.features(map).reshape([batch, count, width]).mean_axes(&[1])
-            }
-        };
-        let motion = {
-            let _scope = cx.graph.scope("i3d");
-            let map = self.i3d.map(cx, flow);
-            if self.config.tokens {
-                let steps = map.shape().axes()[2..].iter().product();
-                map.reshape([batch, motion_width, steps]).permute(&[0, 2, 1])
-            } else {
-                self.i3d.features(cx, map)
-            }
-        };
+        let [face, motion] =
+            if self.config.tokens { self.tokens(cx, faces, flow) } else { self.vectors(cx, faces, flow) };
         let _scope = cx.graph.scope("head");
         match self.config.tokens {
             true => self.head.forward_tokens(cx, face, motion, None),
@@ -151,7 +129,43 @@ impl PersonalityNetwork {
         }
     }
 
-    fn inputs<'g>(&self, graph: &'g Graph, batch: usize) -> [Var<'g>; 2] {
+    /// The features of the face, `[batch, static_dim]`, and of the motion, `[batch, dynamic_dim]`.
+    pub fn vectors<'g>(&self, cx: Context<'g>, faces: Var<'g>, flow: Var<'g>) -> [Var<'g>; 2] {
+        let (batch, count) = (faces.shape().axis(0), faces.shape().axis(1));
+        let face = {
+            let _scope = cx.graph.scope("resnet");
+            let features = self.resnet.features(self.face_map(cx, faces));
+            features.reshape([batch, count, self.config.head.static_dim]).mean_axes(&[1])
+        };
+        let _scope = cx.graph.scope("i3d");
+        [face, self.i3d.features(cx, self.i3d.map(cx, flow))]
+    }
+
+    /// Places of the face, `[batch, faces * places, static_dim]`, and places and times of the motion, `[batch, steps, dynamic_dim]`.
+    fn tokens<'g>(&self, cx: Context<'g>, faces: Var<'g>, flow: Var<'g>) -> [Var<'g>; 2] {
+        let (batch, count) = (faces.shape().axis(0), faces.shape().axis(1));
+        let (width, motion_width) = (self.config.head.static_dim, self.config.head.dynamic_dim);
+        let face = {
+            let _scope = cx.graph.scope("resnet");
+            let map = self.face_map(cx, faces);
+            let places = map.shape().axis(2) * map.shape().axis(3);
+            let tokens = map.reshape([batch, count, width, places]).permute(&[0, 1, 3, 2]);
+            tokens.reshape([batch, count * places, width])
+        };
+        let _scope = cx.graph.scope("i3d");
+        let map = self.i3d.map(cx, flow);
+        let steps = map.shape().axes()[2..].iter().product();
+        [face, map.reshape([batch, motion_width, steps]).permute(&[0, 2, 1])]
+    }
+
+    /// The ResNet's map of each face, `[batch * faces, static_dim, ..]`.
+    fn face_map<'g>(&self, cx: Context<'g>, faces: Var<'g>) -> Var<'g> {
+        let (batch, count, size) = (faces.shape().axis(0), faces.shape().axis(1), self.config.face_size);
+        self.resnet.map(cx, faces.reshape([batch * count, 3, size, size]))
+    }
+
+    /// The inputs `faces` and `flow` of [`PersonalityNetwork::forward`].
+    pub(super) fn inputs<'g>(&self, graph: &'g Graph, batch: usize) -> [Var<'g>; 2] {
         let PersonalityNetworkConfig { faces, face_size, frames, frame_size, .. } = self.config;
         let faces = graph.input("faces", [batch, faces, 3, face_size, face_size]);
         [faces, graph.input("flow", [batch, 2, frames.saturating_sub(1), frame_size, frame_size])]
@@ -172,7 +186,7 @@ pub fn training_graph(model: &PersonalityNetwork, graph: &Graph, batch: usize, l
 
 /// The forward plan of a network.
 pub struct TraitScorer {
-    plan: Plan,
+    pub(super) plan: Plan,
 }
 
 impl TraitScorer {

@@ -138,13 +138,6 @@ fn it_learns_over_tokens() {
     let spread = |low: usize, high: usize, index: usize| scored[high][index] - scored[low][index];
     assert!(spread(0, 3, 0) > 0.3 && spread(4, 7, 0) > 0.3, "{scored:?}");
     assert!(spread(0, 4, 4) > 0.7 && spread(3, 7, 4) > 0.7, "{scored:?}");
-    // over one vector each the softmax has one key, and neither does anything
-    let trained = store.download().unwrap();
-    for name in ["query", "key"] {
-        let name = format!("head.cross_attention.attention.{name}.weight");
-        let index = model.parameters().specs().iter().position(|spec| spec.name == name).unwrap();
-        assert_ne!(trained[index], values[index], "{name}");
-    }
 }
 
 #[test]

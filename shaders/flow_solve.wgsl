@@ -84,7 +84,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     for (var r = 0u; r < ROWS; r++) {
         let row = first_row + r;
         let there = quad < dims.quads && row < dims.height;
-        let at = select(0u, pair * 4u * plane + row * dims.quads + quad, there);
+        // what lies beside the level is of no use, but of this pair: another's may be NaN
+        let at = pair * 4u * plane + min(row, dims.height - 1u) * dims.quads + min(quad, dims.quads - 1u);
         to_right[r] = select(vec4<f32>(0.0), vec4<f32>(1.0), vec4<bool>(there) & (columns < vec4<u32>(dims.width)));
         to_down[r] = select(0.0, 1.0, there && row + 1u < dims.height);
         x[r] = state[at];

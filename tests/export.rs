@@ -46,6 +46,7 @@ fn run(network: &Network, parameters: &Parameters, values: &[Vec<f32>]) -> (Vec<
         Network::Resnet(_) => ("x", &[2, 3, 17, 20]),
         Network::I3d(_) => ("x", &[2, 2, 8, 33, 32]),
         Network::Personality(_) => ("x", &[2, 12]),
+        Network::Traits(_) => unreachable!("tests/personality exports it"),
     };
     let plan = Plan::new(&store, Mode::Forward, |graph: &Graph| {
         let cx = Context { graph, parameters, training: false };
@@ -54,6 +55,7 @@ fn run(network: &Network, parameters: &Parameters, values: &[Vec<f32>]) -> (Vec<
             Network::Resnet(model) => model.classify(cx, model.features(model.map(cx, x))),
             Network::I3d(model) => model.features(cx, model.map(cx, x)),
             Network::Personality(model) => model.forward(cx, x, graph.input("motion", [2, 7])).traits,
+            Network::Traits(model) => model.forward(cx, x, graph.input("flow", [2, 2, 4, 16, 16])).traits,
         }
         .named("y");
         Ok(())

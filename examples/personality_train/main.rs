@@ -13,6 +13,8 @@ mod report;
 mod run;
 #[path = "../support/training.rs"]
 mod training;
+#[path = "../support/traits.rs"]
+mod traits;
 
 use clap::Parser;
 use common::shown;

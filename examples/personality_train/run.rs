@@ -2,15 +2,15 @@
 
 use crate::personality::{RunConfig, labels};
 use crate::training::{Outcome, fit, optimizer};
+use crate::traits::{start_at_the_mean, validation};
 use limbic::data::video::{VideoBatches, VideoClip, VideoCorpus};
 use limbic::gpu::Gpu;
 use limbic::models::RegressionLoss;
-use limbic::models::personality::{PersonalityNetwork, TRAITS, TraitScorer, load_resnet, training_graph};
+use limbic::models::personality::{PersonalityNetwork, TraitScorer, load_resnet, training_graph};
 use limbic::plan::{Batch, ParameterStore};
 use limbic::train::Trainer;
 use limbic::train::checkpoint::Checkpoint;
 use limbic::train::fit::{Observer, Task, Validation};
-use limbic::train::metrics::PersonalityMetrics;
 use limbic::{Error, Result};
 use std::path::Path;
 
@@ -40,7 +40,7 @@ impl<'a> Run<'a> {
         if let Some(path) = resnet {
             load_resnet(path, parameters, "resnet", &mut values)?;
         }
-        start_at_the_mean(&model, &mut values, &labels(&corpus.train));
+        start_at_the_mean("head.", parameters, &mut values, &labels(&corpus.train));
         let store = ParameterStore::new(gpu, parameters, &values)?;
         let trainer = Trainer::new(&store, optimizer(training), training.seed as u32, |graph| {
             graph.checkpoint_every(training.checkpoint_every);
@@ -79,21 +79,6 @@ fn valid(corpus: &VideoCorpus) -> &[VideoClip] {
     if corpus.valid.is_empty() { &corpus.test } else { &corpus.valid }
 }
 
-/// Has an untrained network predict about each trait's mean: labels lie within a few tenths of it, outputs would not.
-fn start_at_the_mean(model: &PersonalityNetwork, values: &mut [Vec<f32>], labels: &[[f32; 5]]) {
-    for (spec, values) in model.parameters().specs().iter().zip(values) {
-        match spec.name.as_str() {
-            "head.output.weight" => values.iter_mut().for_each(|value| *value *= 0.1),
-            "head.output.bias" => {
-                for (index, value) in values.iter_mut().enumerate() {
-                    *value = labels.iter().map(|labels| labels[index]).sum::<f32>() / labels.len().max(1) as f32;
-                }
-            }
-            _ => {}
-        }
-    }
-}
-
 /// The traits as the training loop sees them.
 struct Traits<'a> {
     train: VideoBatches<'a>,
@@ -116,16 +101,6 @@ impl Task for Traits<'_> {
 
     fn validate(&self) -> Result<Validation> {
         let predicted = self.scorer.run_all(self.valid.in_order())?;
-        let metrics = PersonalityMetrics::compute(&predicted, &self.labels)?.mean;
-        let pairs = predicted.iter().flatten().zip(self.labels.iter().flatten());
-        let losses = pairs.map(|(predicted, label)| self.loss.value(f64::from(predicted - label)));
-        let loss = losses.sum::<f64>() / (TRAITS.len() * predicted.len()) as f64;
-        let named = |name: &str, value: f64| (name.to_string(), value);
-        let metrics = vec![
-            named("accuracy", metrics.accuracy),
-            named("pearson", metrics.pearson),
-            named("concordance", metrics.concordance),
-        ];
-        Ok(Validation { loss, metrics })
+        validation(&predicted, &self.labels, self.loss)
     }
 }

@@ -20,6 +20,7 @@ pub const FIXED: [&str; 9] = [
 ];
 
 #[derive(Debug, Clone, Args)]
+#[command(rename_all = "snake_case")]
 pub struct TrainingFlags {
     /// Default: 32, of videos 16.
     #[arg(long, alias = "batch-size")]

@@ -22,7 +22,7 @@ use std::path::Path;
 
 use super::corpus::{Clip, Corpus, Modality, Sequence};
 use super::document::{Document, Item};
-use super::features::{Features, expect_count};
+use super::padded::{Features, expect_count};
 use super::{npz, pickle};
 use crate::error::{Error, Result};
 

@@ -8,13 +8,14 @@ mod corpus;
 #[cfg(feature = "csd")]
 pub mod csd;
 mod document;
-mod features;
+pub mod features;
 mod frames;
 pub mod image;
 pub mod mmsa;
 pub mod mult;
 pub mod npz;
 mod open;
+mod padded;
 pub mod pickle;
 mod prefetch;
 pub mod stream;

@@ -14,7 +14,7 @@
 
 use super::corpus::{Clip, Corpus, Labels, Sequence};
 use super::document::{Document, Item};
-use super::features::{Features, expect_count};
+use super::padded::{Features, expect_count};
 use super::pickle;
 use crate::error::{Error, Result};
 use std::path::Path;

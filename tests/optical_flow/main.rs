@@ -47,21 +47,23 @@ fn flow_of(pairs: &[&[Vec<f32>; 2]], size: [usize; 2]) -> Vec<f32> {
 #[test]
 fn known_motions_are_found() {
     let size = [96, 128];
-    // A tenth of a pixel is what good methods reach on the Middlebury benchmark's real frames; formulas without noise are easier. The
-    // bounds leave room above what was measured, and a broken interpolation, median or pyramid still goes beyond them.
+    // A tenth of a pixel is what good methods reach on the Middlebury benchmark's real frames; formulas without noise are easier. The method
+    // in f64 is 0.0162, 0.0003, 0.0235, 0.0200, 0.0049 and 0.0690 pixels off; the bounds are a tenth above, or what f32 may add.
     for (scene, bound) in [
-        (Scene::moved("fraction", size, [1.3, -0.7]), 0.04),
-        (Scene::moved("large", size, [7.0, 4.0]), 0.04),
-        (Scene::turned("turned", size, 0.04, 1.0), 0.06),
-        (Scene::turned("enlarged", size, 0.0, 1.05), 0.06),
-        (Scene::sliding("sliding", size, 1.5), 0.1),
-        (Scene::moved("noisy", size, [1.3, -0.7]).noisy(0.03), 0.16),
+        (Scene::moved("fraction", size, [1.3, -0.7]), 0.018),
+        (Scene::moved("large", size, [7.0, 4.0]), 0.0005),
+        (Scene::turned("turned", size, 0.04, 1.0), 0.026),
+        (Scene::turned("enlarged", size, 0.0, 1.05), 0.022),
+        (Scene::sliding("sliding", size, 1.5), 0.0054),
+        (Scene::moved("noisy", size, [1.3, -0.7]).noisy(0.03), 0.076),
     ] {
-        let flow = flow_of(&[&scene.frames], size);
-        let errors = scene.errors(&flow, 8).unwrap();
-        let found = errors.end_point;
-        println!("{:10} {found:.4} pixels, {:.3} degrees", scene.name, errors.angular);
-        assert!(found < bound, "{}: {found} pixels off, {bound} allowed", scene.name);
+        for gpu in [gpu(), portable_gpu()] {
+            let flow = flow_on(&gpu, &[&scene.frames], size, &FlowOptions::default());
+            let errors = scene.errors(&flow, 8).unwrap();
+            let found = errors.end_point;
+            println!("{:10} {found:.5} pixels, {:.3} degrees", scene.name, errors.angular);
+            assert!(found < bound, "{}: {found} pixels off, {bound} allowed", scene.name);
+        }
     }
 }
 
@@ -89,6 +91,7 @@ fn the_method_in_f64() {
         ([57, 83], 1, 2, 6),
         ([61, 90], 2, 2, 5),
         ([35, 47], 3, 1, 8),
+        ([131, 33], 1, 1, 9),
     ] {
         let scene = Scene::turned("reference", size, 0.03, 1.02);
         let options = FlowOptions { levels: Some(levels), warps, iterations, ..FlowOptions::default() };
@@ -108,12 +111,15 @@ fn pairs_know_nothing_of_each_other_and_runs_repeat_bit_for_bit() {
     let scenes = [[1.0, 0.5], [-0.8, 1.2], [0.3, -1.0]].map(|by| Scene::moved("pair", size, by).noisy(0.1));
     let broken = [vec![f32::NAN; 37 * 53], scenes[1].frames[1].clone()];
     let bits = |flow: &[f32]| flow.iter().map(|part| part.to_bits()).collect::<Vec<u32>>();
-    let together = flow_of(&[&scenes[0].frames, &broken, &scenes[2].frames], size);
     let len = 2 * 37 * 53;
-    for (index, scene) in [(0, &scenes[0]), (2, &scenes[2])] {
-        let alone = flow_of(&[&scene.frames], size);
-        assert!(alone.iter().all(|part| part.is_finite()));
-        assert_eq!(bits(&alone), bits(&together[index * len..][..len]), "pair {index}");
+    for gpu in [gpu(), portable_gpu()] {
+        let flow = |pairs: &[&[Vec<f32>; 2]]| flow_on(&gpu, pairs, size, &FlowOptions::default());
+        let together = flow(&[&broken, &scenes[0].frames, &broken, &scenes[2].frames]);
+        for (index, scene) in [(1, &scenes[0]), (3, &scenes[2])] {
+            let alone = flow(&[&scene.frames]);
+            assert!(alone.iter().all(|part| part.is_finite()));
+            assert_eq!(bits(&alone), bits(&together[index * len..][..len]), "pair {index}");
+        }
     }
 }
 

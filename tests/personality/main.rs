@@ -2,6 +2,7 @@
 #![cfg(feature = "data")]
 
 mod corpus;
+mod features;
 mod files;
 mod jpeg;
 mod network;
@@ -9,6 +10,7 @@ mod network;
 mod noop;
 #[path = "../support/mod.rs"]
 mod support;
+mod training;
 
 /// The message of a failure that must be one.
 fn message<T>(result: limbic::Result<T>) -> String {

@@ -15,7 +15,7 @@ use limbic::train::{OptimizerConfig, StepSettings, Trainer};
 use limbic::weights::{self, Metadata, Tensor, Tensors};
 
 /// Stems, one block, one head.
-fn tiny() -> PersonalityNetworkConfig {
+pub fn tiny() -> PersonalityNetworkConfig {
     let resnet = ResnetConfig { stem: 4, layers: vec![(2, 1)], ..ResnetConfig::resnet50() };
     let i3d = I3dConfig { divisor: 16, stages: 0, dropout: 0.0, momentum: 0.1, ..I3dConfig::flow() };
     let base = PersonalityNetworkConfig::small();
@@ -30,10 +30,10 @@ fn tiny() -> PersonalityNetworkConfig {
     PersonalityNetworkConfig { resnet, i3d, head, faces: 1, face_size: 16, frames: 5, frame_size: 16, ..base }
 }
 
-const BATCH: usize = 8;
+pub const BATCH: usize = 8;
 
 /// Clips whose first trait is the brightness of the face and whose last is the speed of the motion.
-fn batch() -> Batch {
+pub fn batch() -> Batch {
     let (mut faces, mut flow, mut targets) = (Vec::new(), Vec::new(), Vec::new());
     for clip in 0..BATCH {
         let (bright, fast) = ((clip % 4) as f32 / 4.0, (clip / 4) as f32);

@@ -1,6 +1,8 @@
-//! The three networks as files for inference.
+//! The networks as files for inference.
 
-use super::{I3d, I3dConfig, Personality, PersonalityConfig, Resnet, ResnetConfig};
+use super::{
+    I3d, I3dConfig, Personality, PersonalityConfig, PersonalityNetwork, PersonalityNetworkConfig, Resnet, ResnetConfig,
+};
 use crate::error::Result;
 use crate::graph::Parameters;
 use crate::nn::Norms;
@@ -12,9 +14,21 @@ use std::path::Path;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
 pub enum NetworkConfig {
-    Resnet { sizes: ResnetConfig, norms: Norms },
-    I3d { sizes: I3dConfig, norms: Norms },
-    Personality { sizes: PersonalityConfig },
+    Resnet {
+        sizes: ResnetConfig,
+        norms: Norms,
+    },
+    I3d {
+        sizes: I3dConfig,
+        norms: Norms,
+    },
+    Personality {
+        sizes: PersonalityConfig,
+    },
+    /// From pictures to traits.
+    Traits {
+        sizes: PersonalityNetworkConfig,
+    },
 }
 
 /// A network that stands alone.
@@ -23,6 +37,7 @@ pub enum Network {
     Resnet(Resnet),
     I3d(I3d),
     Personality(Personality),
+    Traits(Box<PersonalityNetwork>),
 }
 
 impl NetworkConfig {
@@ -40,6 +55,11 @@ impl NetworkConfig {
                 let model = Personality::new(sizes)?;
                 parameters = model.parameters().clone();
                 Network::Personality(model)
+            }
+            NetworkConfig::Traits { sizes } => {
+                let model = PersonalityNetwork::new(sizes)?;
+                parameters = model.parameters().clone();
+                Network::Traits(Box::new(model))
             }
         };
         Ok((network, parameters))

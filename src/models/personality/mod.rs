@@ -3,6 +3,7 @@
 
 #[cfg(feature = "weights")]
 mod export;
+mod features;
 mod fusion;
 mod i3d;
 mod motion;
@@ -13,6 +14,7 @@ mod resnet;
 
 #[cfg(feature = "weights")]
 pub use export::{Exported, Network, NetworkConfig, export_network, import_network};
+pub use features::{FeatureExtractor, head_training_graph};
 pub use fusion::{CrossAttention, Personality, PersonalityConfig, PersonalityHead, PersonalityOutput, TRAITS};
 pub use i3d::{I3d, I3dConfig};
 pub use motion::FlowExtractor;

@@ -136,29 +136,8 @@ impl PersonalityNetwork {
     }
 
     /// From both maps to the traits.
-    pub fn classify<'g>(&self, cx: Context<'g>, [face, motion]: [Var<'g>; 2]) -> PersonalityOutput<'g> {
-        let (batch, width, motion_width) =
-            (motion.shape().axis(0), self.config.head.static_dim, self.config.head.dynamic_dim);
-        let count = face.shape().axis(0) / batch;
-        let face = {
-            let _scope = cx.graph.scope("resnet");
-            if self.config.tokens {
-                let places = face.shape().axis(2) * face.shape().axis(3);
-                let tokens = face.reshape([batch, count, width, places]).permute(&[0, 1, 3, 2]);
-                tokens.reshape([batch, count * places, width])
-            } else {
-                self.resnet.features(face).reshape([batch, count, width]).mean_axes(&[1])
-            }
-        };
-        let motion = {
-            let _scope = cx.graph.scope("i3d");
-            if self.config.tokens {
-                let steps = motion.shape().axes()[2..].iter().product();
-                motion.reshape([batch, motion_width, steps]).permute(&[0, 2, 1])
-            } else {
-                self.i3d.features(cx, motion)
-            }
-        };
+    pub fn classify<'g>(&self, cx: Context<'g>, maps: [Var<'g>; 2]) -> PersonalityOutput<'g> {
+        let [face, motion] = if self.config.tokens { self.tokens(cx, maps) } else { self.pooled(cx, maps) };
         let _scope = cx.graph.scope("head");
         match self.config.tokens {
             true => self.head.forward_tokens(cx, face, motion, None),
@@ -166,7 +145,40 @@ impl PersonalityNetwork {
         }
     }
 
-    fn inputs<'g>(&self, graph: &'g Graph, batch: usize) -> [Var<'g>; 2] {
+    /// The features of the face, `[batch, static_dim]`, and of the motion, `[batch, dynamic_dim]`.
+    pub fn vectors<'g>(&self, cx: Context<'g>, faces: Var<'g>, flow: Var<'g>) -> [Var<'g>; 2] {
+        self.pooled(cx, self.maps(cx, faces, flow))
+    }
+
+    fn pooled<'g>(&self, cx: Context<'g>, [face, motion]: [Var<'g>; 2]) -> [Var<'g>; 2] {
+        let batch = motion.shape().axis(0);
+        let count = face.shape().axis(0) / batch;
+        let face = {
+            let _scope = cx.graph.scope("resnet");
+            self.resnet.features(face).reshape([batch, count, self.config.head.static_dim]).mean_axes(&[1])
+        };
+        let _scope = cx.graph.scope("i3d");
+        [face, self.i3d.features(cx, motion)]
+    }
+
+    /// Places of the face, `[batch, faces * places, static_dim]`, and places and times of the motion, `[batch, steps, dynamic_dim]`.
+    fn tokens<'g>(&self, cx: Context<'g>, [face, motion]: [Var<'g>; 2]) -> [Var<'g>; 2] {
+        let batch = motion.shape().axis(0);
+        let (width, motion_width) = (self.config.head.static_dim, self.config.head.dynamic_dim);
+        let count = face.shape().axis(0) / batch;
+        let face = {
+            let _scope = cx.graph.scope("resnet");
+            let places = face.shape().axis(2) * face.shape().axis(3);
+            let tokens = face.reshape([batch, count, width, places]).permute(&[0, 1, 3, 2]);
+            tokens.reshape([batch, count * places, width])
+        };
+        let _scope = cx.graph.scope("i3d");
+        let steps = motion.shape().axes()[2..].iter().product();
+        [face, motion.reshape([batch, motion_width, steps]).permute(&[0, 2, 1])]
+    }
+
+    /// The inputs `faces` and `flow` of [`PersonalityNetwork::forward`].
+    pub(super) fn inputs<'g>(&self, graph: &'g Graph, batch: usize) -> [Var<'g>; 2] {
         let PersonalityNetworkConfig { faces, face_size, frames, frame_size, .. } = self.config;
         let faces = graph.input("faces", [batch, faces, 3, face_size, face_size]);
         [faces, graph.input("flow", [batch, 2, frames.saturating_sub(1), frame_size, frame_size])]
@@ -187,7 +199,7 @@ pub fn training_graph(model: &PersonalityNetwork, graph: &Graph, batch: usize, l
 
 /// The forward plan of a network.
 pub struct TraitScorer {
-    plan: Plan,
+    pub(super) plan: Plan,
 }
 
 impl TraitScorer {

@@ -3,6 +3,7 @@
 mod adapter;
 mod buffer;
 mod faults;
+mod halves;
 mod kernel;
 mod preprocess;
 mod textures;
@@ -12,6 +13,7 @@ pub use buffer::Readback;
 pub use kernel::{Binding, BindingKind, Field, Kernel, KernelKey, Reflection, reflect};
 pub use preprocess::{hide_uniforms, preprocess};
 pub use textures::TextureReads;
+pub(crate) use halves::may_hold as may_hold_halves;
 pub(crate) use textures::{FORMAT, TEXEL, extent};
 
 use crate::error::{Error, Result};

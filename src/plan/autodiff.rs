@@ -1,7 +1,7 @@
 //! From a forward graph to one that also computes gradients. Each op brings its own rule; see the contract in [`crate::ops`].
 
 use crate::error::{Error, Result};
-use crate::graph::{Graph, Recording, Source, TensorId, Var};
+use crate::graph::{Graph, LOSS_SCALE, Precision, Recording, Source, TensorId, Var};
 use crate::ops::{Backward, elementwise};
 use std::collections::HashMap;
 
@@ -25,7 +25,12 @@ pub fn differentiate(recording: Recording, loss: TensorId) -> Result<Differentia
     let graph = Graph::resume(recording);
     let mut gradients = Gradients { graph: &graph, parts: HashMap::new() };
     let loss_shape = graph.var(loss).shape();
-    gradients.add(loss, elementwise::fill(&graph, loss_shape, 1.0));
+    let precision = graph.recording().precision;
+    let seed = match precision {
+        Precision::F32 => elementwise::fill(&graph, loss_shape, 1.0),
+        Precision::Mixed => graph.input(LOSS_SCALE, loss_shape),
+    };
+    gradients.add(loss, seed);
     for index in (0..forward_nodes).rev() {
         backward_of(&graph, index, &mut gradients)?;
     }

@@ -17,6 +17,7 @@ mod trainer;
 pub use early_stopping::{EarlyStopping, Verdict};
 pub use history::{EpochRow, History};
 pub use optimizer::{
+    LossScaling,
     Clipping, Convention, Optimizer, OptimizerConfig, OptimizerState, ParameterGroup, Rule, StepSettings,
 };
 pub use schedule::{Anneal, OneCycle, Plateau, Schedule, Threshold};

@@ -1,10 +1,13 @@
 //! SGD, Adam and AdamW over the flat parameter buffers, exact against PyTorch and Keras; clipping by norm, parameter groups and
 //! gradient accumulation, all on the GPU.
 
+use super::trainer::IN_FLIGHT;
 use crate::error::{Error, Result};
 use crate::gpu::Gpu;
 use crate::plan::{Dispatch, Location, Operand, ParameterStore, Program, TexturePlan};
 
+/// Updates that may have been skipped on the GPU without the host's knowing, when it prepares another: all that are in flight.
+const UNKNOWN_SKIPS: usize = IN_FLIGHT;
 /// Values per block: what one workgroup updates. A block never crosses a parameter's end.
 const BLOCK: usize = 4096;
 
@@ -143,6 +146,36 @@ pub struct OptimizerState {
     pub second: Vec<Vec<f32>>,
     /// Gradients of the micro-batches since the last update, summed; empty right after an update.
     pub accumulated: Vec<Vec<f32>>,
+    /// In mixed precision, how the loss is scaled.
+    pub scaling: Option<LossScaling>,
+}
+
+/// What the loss is multiplied by before it is differentiated, so that gradients are neither lost nor infinite as 16-bit floats. It
+/// lives and changes on the GPU (`shaders/gradient_clip.wgsl`).
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct LossScaling {
+    /// A power of two, if it began as one.
+    pub scale: f32,
+    /// Updates applied since it last changed.
+    pub updates: f32,
+    /// Updates skipped because a gradient was not finite; Adam's bias corrections do not count them.
+    pub skipped: f32,
+}
+
+impl LossScaling {
+    fn check(&self) -> Result<()> {
+        let count = |number: f32| number >= 0.0 && number.fract() == 0.0;
+        match self.scale.is_finite() && self.scale >= 1.0 && count(self.updates) && count(self.skipped) {
+            true => Ok(()),
+            false => Err(Error::Config(format!("a loss scale must be at least 1 and its counts whole: {self:?}"))),
+        }
+    }
+}
+
+impl Default for LossScaling {
+    fn default() -> Self {
+        LossScaling { scale: 65536.0, updates: 0.0, skipped: 0.0 }
+    }
 }
 
 struct ChunkState {
@@ -159,6 +192,10 @@ pub struct Optimizer {
     chunks: Vec<Option<ChunkState>>,
     groups: wgpu::Buffer,
     status: wgpu::Buffer,
+    /// Where the loss scale is, in mixed precision.
+    scale: Option<Location>,
+    /// Skipped updates that the host knows of.
+    skipped: u64,
     update: Program,
     accumulate_first: Program,
     accumulate_more: Program,
@@ -182,6 +219,17 @@ impl Optimizer {
         config: OptimizerConfig,
         loss: Option<&Location>,
     ) -> Result<Self> {
+        Self::with_loss_scale(store, trained, config, loss, None)
+    }
+
+    /// As [`Optimizer::new`], for gradients that are as many times too large as the number at `scale` says: see [`LossScaling`].
+    pub fn with_loss_scale(
+        store: &ParameterStore,
+        trained: &[usize],
+        config: OptimizerConfig,
+        loss: Option<&Location>,
+        scale: Option<Location>,
+    ) -> Result<Self> {
         config.check()?;
         let gpu = store.gpu().clone();
         let variables: Vec<Variable> = trained.iter().map(|index| variable(store, &config, *index)).collect();
@@ -201,7 +249,8 @@ impl Optimizer {
             }
         })?;
         let group_count = config.groups.len() + 1;
-        let groups = gpu.storage("parameter groups", group_count as u64 * 32);
+        let rows = if scale.is_some() { UNKNOWN_SKIPS + 1 } else { 1 };
+        let groups = gpu.storage("parameter groups", 16 + (group_count * rows) as u64 * 32);
         let status = gpu.storage("optimiser status", 16);
         gpu.queue().write_buffer(&status, 0, bytemuck::cast_slice(&[1.0f32, 0.0, 0.0, 0.0]));
         let step = gpu.device().create_buffer(&wgpu::BufferDescriptor {
@@ -216,17 +265,45 @@ impl Optimizer {
             }
             None => whole(&gpu.storage("no loss", 16)),
         };
-        let builder = Builder { gpu: &gpu, store, config: &config, chunks: &chunks, variables: &variables, loss };
+        let scale_operand = scale.as_ref().map(|Location { buffer, offset, size }| Operand::Buffer {
+            buffer: buffer.clone(),
+            offset: *offset,
+            size: *size,
+        });
+        let builder = Builder {
+            gpu: &gpu,
+            store,
+            config: &config,
+            chunks: &chunks,
+            variables: &variables,
+            loss,
+            scale: scale_operand,
+            status: whole(&status),
+        };
         let mut program = |dispatches: Vec<Dispatch>| {
             let textures = TexturePlan::new(&gpu, &dispatches, locate)?;
             bytes += textures.allocated(&gpu);
             Program::new(&gpu, &dispatches, &textures, &locate, &step)
         };
-        let update = program(builder.update(&groups, &status))?;
+        let update = program(builder.update(&groups, rows))?;
         let accumulate_first = program(builder.accumulate(true))?;
         let accumulate_more = program(builder.accumulate(false))?;
-        let store = store.clone();
-        Ok(Optimizer { gpu, config, store, chunks, groups, status, update, accumulate_first, accumulate_more, bytes })
+        let optimizer = Optimizer {
+            gpu,
+            config,
+            store: store.clone(),
+            chunks,
+            groups,
+            status,
+            scale,
+            skipped: 0,
+            update,
+            accumulate_first,
+            accumulate_more,
+            bytes,
+        };
+        optimizer.write_scaling(LossScaling::default());
+        Ok(optimizer)
     }
 
     pub fn config(&self) -> &OptimizerConfig {
@@ -238,8 +315,8 @@ impl Optimizer {
         self.bytes
     }
 
-    /// `[1 if updates are applied, gradient norm of the last step]` as f32. The first turns 0 for good when a gradient or the loss
-    /// was not finite.
+    /// `[1 if the update was applied, gradient norm of the last step]` as f32. The first turns 0 for good when a gradient or the loss
+    /// was not finite; where the loss is scaled it is -1 after an update that was skipped for the scale's sake.
     pub fn status(&self) -> &wgpu::Buffer {
         &self.status
     }
@@ -251,12 +328,35 @@ impl Optimizer {
 
     /// Writes the hyperparameters of update `t` (counted from 1); they land before the next submission.
     pub fn prepare(&self, t: u64, settings: StepSettings) {
-        let all = self.config.groups.iter().map(|group| (group.rate_factor, group.weight_decay));
-        let words: Vec<f32> = all
-            .chain([(1.0, self.config.weight_decay)])
-            .flat_map(|(factor, decay)| self.hyperparameters(t, settings, f64::from(factor), f64::from(decay)))
-            .collect();
+        let mut words = vec![self.skipped as f32, 0.0, 0.0, 0.0];
+        for more in 0..if self.scale.is_some() { UNKNOWN_SKIPS as u64 + 1 } else { 1 } {
+            let applied = t.saturating_sub(self.skipped + more).max(1);
+            let all = self.config.groups.iter().map(|group| (group.rate_factor, group.weight_decay));
+            for (factor, decay) in all.chain([(1.0, self.config.weight_decay)]) {
+                words.extend(self.hyperparameters(applied, settings, f64::from(factor), f64::from(decay)));
+            }
+        }
         self.gpu.queue().write_buffer(&self.groups, 0, bytemuck::cast_slice(&words));
+    }
+
+    /// Takes note that an update was skipped; those not yet noted must be no more than [`UNKNOWN_SKIPS`].
+    pub(super) fn note_skipped(&mut self) {
+        self.skipped += 1;
+    }
+
+    fn write_scaling(&self, LossScaling { scale, updates, skipped }: LossScaling) {
+        if let Some(Location { buffer, offset, .. }) = &self.scale {
+            self.gpu.queue().write_buffer(buffer, *offset, bytemuck::bytes_of(&scale));
+            self.gpu.queue().write_buffer(&self.status, 8, bytemuck::cast_slice(&[updates, skipped]));
+        }
+    }
+
+    fn read_scaling(&self) -> Result<Option<LossScaling>> {
+        let Some(Location { buffer, offset, .. }) = &self.scale else { return Ok(None) };
+        let (scale, _) = self.gpu.read(buffer, *offset, 4)?.wait()?;
+        let (status, _) = self.gpu.read(&self.status, 8, 8)?.wait()?;
+        let words = bytemuck::pod_collect_to_vec::<u8, f32>(&[scale, status].concat());
+        Ok(Some(LossScaling { scale: words[0], updates: words[1], skipped: words[2] }))
     }
 
     fn hyperparameters(&self, t: u64, settings: StepSettings, factor: f64, weight_decay: f64) -> [f32; 8] {
@@ -307,6 +407,7 @@ impl Optimizer {
             first: self.read_state(|state| Some(state.first.clone()))?,
             second: self.read_state(|state| Some(state.second.clone()))?,
             accumulated: if accumulating { self.read_state(sums)? } else { Vec::new() },
+            scaling: self.read_scaling()?,
         })
     }
 
@@ -324,7 +425,11 @@ impl Optimizer {
     }
 
     /// Restores what [`Optimizer::download`] gave.
-    pub fn upload(&self, state: &OptimizerState) -> Result<()> {
+    pub fn upload(&mut self, state: &OptimizerState) -> Result<()> {
+        let scaling = state.scaling.unwrap_or_default();
+        scaling.check()?;
+        self.skipped = scaling.skipped as u64;
+        self.write_scaling(scaling);
         self.write_state(&state.first, |chunk| Some(&chunk.first))?;
         self.write_state(&state.second, |chunk| Some(&chunk.second))?;
         match state.accumulated.is_empty() {
@@ -367,6 +472,8 @@ struct Builder<'a> {
     chunks: &'a [Option<ChunkState>],
     variables: &'a [Variable],
     loss: Operand,
+    scale: Option<Operand>,
+    status: Operand,
 }
 
 /// The bytes of an operand: here all are buffers.
@@ -399,7 +506,7 @@ impl Builder<'_> {
         self.chunks.iter().enumerate().filter_map(|(index, state)| Some((index, state.as_ref()?)))
     }
 
-    fn update(&self, groups: &wgpu::Buffer, status: &wgpu::Buffer) -> Vec<Dispatch> {
+    fn update(&self, groups: &wgpu::Buffer, rows: usize) -> Vec<Dispatch> {
         // Variables are numbered chunk by chunk, so that each one's blocks are neighbours among the partial sums.
         let gradient_scale = 1.0 / self.config.accumulation as f32;
         let mut ranges: Vec<u32> = Vec::new();
@@ -458,23 +565,28 @@ impl Builder<'_> {
                     .bind("blocks", table)
                     .bind("groups_of", whole(groups))
                     .bind("factors", factors.clone())
-                    .bind("status", whole(status))
+                    .bind("status", self.status.clone())
                     .set("blocks", number)
                     .set("rule", rule)
-                    .set("nesterov", usize::from(nesterov)),
+                    .set("nesterov", usize::from(nesterov))
+                    .set("groups", self.config.groups.len() + 1)
+                    .set("rows", rows),
             );
         }
-        let clip = Dispatch::new("gradient_clip", &[], 1)
+        let mut clip = Dispatch::new("gradient_clip", &[("SCALED", u32::from(self.scale.is_some()))], 1)
             .bind("partials", partials)
             .bind("variables", self.table("variables", &ranges))
             .bind("squares", squares)
-            .bind("status", whole(status))
+            .bind("status", self.status.clone())
             .bind("factors", factors)
             .bind("loss", self.loss.clone())
             .set("variables", count)
             .set("clipping", clipping)
             .set_float("limit", limit)
             .set_float("gradient_scale", gradient_scale);
+        if let Some(scale) = &self.scale {
+            clip = clip.bind("loss_scale", scale.clone());
+        }
         norms.into_iter().chain([clip]).chain(updates).collect()
     }
 
@@ -485,6 +597,7 @@ impl Builder<'_> {
                 .bind("gradients", whole(self.store.gradients(chunk)))
                 .bind("sum", whole(state.sum.as_ref()?))
                 .bind("loss", self.loss.clone())
+                .bind("status", self.status.clone())
                 .set("quads", quads)
                 .set("first", usize::from(first));
             Some(dispatch)

@@ -1,6 +1,8 @@
 //! `cargo bench`: kernels, models and roofs in one run. `cargo bench -- --help` says how to read and steer it.
 
 mod cases;
+#[path = "../../examples/support/exit.rs"]
+mod exit;
 mod kernels;
 mod measure;
 mod msa;
@@ -49,13 +51,7 @@ impl Bench<'_> {
 }
 
 fn main() -> ExitCode {
-    match run(&Options::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    exit::exit_on_error(run(&Options::parse()))
 }
 
 fn run(options: &Options) -> Result<()> {

@@ -10,7 +10,7 @@ use limbic::{Error, Result};
 use std::path::PathBuf;
 
 /// What a run that goes on takes from its checkpoint, beside [`flags::FIXED`].
-const FIXED: [&str; 16] = [
+const FIXED: [&str; 15] = [
     "data",
     "preset",
     "baseline",
@@ -25,7 +25,6 @@ const FIXED: [&str; 16] = [
     "dropout",
     "post_norm",
     "seq_len",
-    "mixed_precision",
     "export",
 ];
 
@@ -81,9 +80,6 @@ pub struct Options {
     pub seq_len: Option<usize>,
     #[command(flatten)]
     pub training: TrainingFlags,
-    /// Half-precision storage: not there yet, refused with a sentence.
-    #[arg(long, alias = "mixed-precision")]
-    pub mixed_precision: bool,
     /// Train this model only; no comparison with the baseline and single modalities.
     #[arg(long)]
     pub alone: bool,
@@ -137,10 +133,6 @@ impl Options {
     fn over(&self, modalities: Vec<ModalityConfig>) -> Result<RunConfig> {
         if self.seq_len == Some(0) {
             return Err(Error::Config("--seq_len must be at least 1".to_string()));
-        }
-        if self.mixed_precision {
-            let message = "--mixed_precision is not built yet: run without it, in f32".to_string();
-            return Err(Error::Config(message));
         }
         let builtin = self.data.is_none();
         let preset = match self.preset.as_deref() {

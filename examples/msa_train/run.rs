@@ -1,7 +1,7 @@
 //! Trains one model and scores it.
 
 use crate::msa::{RunConfig, batch_shape, check_fit, wanted};
-use crate::training::{Outcome, fit, optimizer};
+use crate::training::{Outcome, fit, optimizer, precision};
 use limbic::data::{Batches, Clip, Corpus};
 use limbic::gpu::Gpu;
 use limbic::models::msa::{ClipScore, RegressionLoss, Scorer, SentimentModel, training_graph};
@@ -35,10 +35,12 @@ impl<'a> Run<'a> {
         let optimizer = optimizer(training);
         let shape = batch_shape(model.as_ref(), training.batch_size);
         let loss = training.loss;
+        let precision = precision(training);
         let trainer = Trainer::new(&store, optimizer, training.seed as u32, |graph| {
+            graph.set_precision(precision);
             training_graph(model.as_ref(), graph, &shape, loss)
         })?;
-        let scorer = Scorer::new(&store, model.as_ref(), &shape)?;
+        let scorer = Scorer::with_precision(&store, model.as_ref(), &shape, precision)?;
         Ok(Run { config, model, corpus, trainer, scorer })
     }
 

@@ -22,6 +22,9 @@ pub struct TrainingConfig {
     pub epochs: u64,
     pub patience: u32,
     pub seed: u64,
+    /// Activations and their gradients as 16-bit floats; runs of before there was a choice are not.
+    #[serde(default)]
+    pub mixed_precision: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]

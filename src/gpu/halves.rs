@@ -5,15 +5,14 @@
 //! for. A kernel can read halves one by one, but can write them only by fours: two invocations must not write parts of one word.
 
 use super::preprocess::is_word;
-use super::textures::{Declaration, arrays, closing};
+use super::textures::{Declaration, STAYS, arrays, closing};
 use crate::shaders;
 
 /// Names of the arrays of `wgsl` that may hold halves instead.
 pub fn may_hold(wgsl: &str) -> Vec<String> {
     let code = without_comments(wgsl);
-    let fits = |array: &Declaration| {
-        !array.written || (array.element.words == 4 && rewritten(&code, &array.name).is_some())
-    };
+    let fits =
+        |array: &Declaration| !array.written || (array.element.words == 4 && rewritten(&code, &array.name).is_some());
     arrays(wgsl).into_iter().filter(fits).map(|array| array.name).collect()
 }
 
@@ -40,21 +39,24 @@ pub fn rewrite(wgsl: &str, names: &[String]) -> Result<String, String> {
         };
         let declared = array.line.replace(&format!("array<{}>", array.declared_kind), &format!("array<{held}>"));
         text = text.replace(array.line.as_str(), &declared);
-        functions += &format!("fn {name}_from_halves(i: u32) -> {kind} {{\n    return bitcast<{kind}>({value});\n}}\n");
+        let (read, written) = match kind.contains("u32") {
+            true => (format!("bitcast<{kind}>({value})"), "bitcast<vec4<f32>>(value)"),
+            false => (value, "value"),
+        };
+        functions += &format!("fn {name}_from_halves(i: u32) -> {kind} {{\n    return {read};\n}}\n");
         if array.written {
-            functions += &format!(
-                "fn {name}_to_halves(i: u32, value: {kind}) {{\n    {name}[i] = to_halves(bitcast<vec4<f32>>(value));\n}}\n"
-            );
+            functions +=
+                &format!("fn {name}_to_halves(i: u32, value: {kind}) {{\n    {name}[i] = to_halves({written});\n}}\n");
         }
     }
     Ok(text + &functions)
 }
 
-/// The text without comments, but for those of declarations: `textures.rs` reads them.
+/// The text without comments, but for what `textures.rs` reads in them.
 fn without_comments(wgsl: &str) -> String {
     let code = |line: &str| {
-        let kept = if line.contains("var<storage") { line } else { line.split("//").next().unwrap_or(line).trim_end() };
-        kept.to_string() + "\n"
+        let kept = if line.contains(STAYS) { STAYS } else { "" };
+        format!("{} {kept}", line.split("//").next().unwrap_or(line).trim_end()).trim_end().to_string() + "\n"
     };
     wgsl.lines().map(code).collect()
 }
@@ -159,7 +161,10 @@ fn f(i: u32) {
         assert!(text.contains("var<storage, read> x: array<vec2<u32>>; // @buffer"), "{text}");
         assert!(text.contains("var<storage, read> table: array<u32>;"), "{text}");
         assert!(text.contains("var<storage, read_write> out: array<vec2<u32>>;"), "{text}");
-        assert!(text.contains("out_to_halves(u32(i), x_from_halves(u32(i)) + select(out_from_halves(u32(i)),"), "{text}");
+        assert!(
+            text.contains("out_to_halves(u32(i), x_from_halves(u32(i)) + select(out_from_halves(u32(i)),"),
+            "{text}"
+        );
         assert!(text.contains("sum[i] += x_from_halves(u32(i));"), "{text}");
         assert!(!text.contains("x[7]") && !text.contains("x_from_halves(u32(7))"), "{text}");
     }

@@ -10,10 +10,10 @@ mod textures;
 
 pub use adapter::{AdapterSummary, Capabilities, adapters, optional_features, required_limits};
 pub use buffer::Readback;
+pub(crate) use halves::may_hold as may_hold_halves;
 pub use kernel::{Binding, BindingKind, Field, Kernel, KernelKey, Reflection, reflect};
 pub use preprocess::{hide_uniforms, preprocess};
 pub use textures::TextureReads;
-pub(crate) use halves::may_hold as may_hold_halves;
 pub(crate) use textures::{FORMAT, TEXEL, extent};
 
 use crate::error::{Error, Result};

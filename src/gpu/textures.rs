@@ -13,7 +13,7 @@ pub const TEXEL: u64 = 16;
 /// Bits, whatever they mean: nothing may turn them into other floats.
 pub const FORMAT: wgpu::TextureFormat = wgpu::TextureFormat::Rgba32Uint;
 /// What the line of a declaration ends with whose array is read in few places, or too few times to be worth a copy.
-const STAYS: &str = "// @buffer";
+pub(super) const STAYS: &str = "// @buffer";
 
 /// How kernels read their operands through textures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,7 +79,7 @@ impl TextureReads {
         let declarations = self.declarations(wgsl);
         let code = |line: &str| line.split("//").next().unwrap_or(line).trim_end().to_string() + "\n";
         let mut text: String = wgsl.lines().map(code).collect();
-        for Declaration { line, name, element } in &declarations {
+        for Declaration { line, name, element, .. } in &declarations {
             let place = line.split("var<").next().unwrap_or_default();
             text = text.replace(line.as_str(), &format!("{place}var {name}: texture_storage_2d<rgba32uint, read>;"));
             text = called(&text, name) + &self.reader(name, *element);

@@ -4,11 +4,12 @@
 //! (`gpu/halves.rs`). 32-bit floats stay: what the caller writes and reads, parameters with their gradients and moments, the statistics
 //! of norms and of attention, scores and losses (whose last axis is short). All arithmetic stays 32-bit. Weights are read as they are: a copy of them as halves would take more memory, not less.
 
-use super::{is_external, keep};
 use super::lower::{Dispatch, Operand};
+use super::{is_external, keep};
 use crate::error::Result;
 use crate::gpu::{KernelKey, may_hold_halves};
 use crate::graph::{DType, Recording, TensorId};
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 
 /// The kernels that may read and write halves. Losses, norms over a batch, convolutions, recurrences and optical flow are not among
@@ -58,17 +59,16 @@ pub(super) fn halve(
     gradients: &[(usize, TensorId)],
 ) -> Result<()> {
     let root_of = |id: &TensorId| root.get(id).copied().unwrap_or(*id);
-    let mut arrays: HashMap<KernelKey, Vec<String>> = HashMap::new();
+    let mut arrays: HashMap<&KernelKey, Vec<String>> = HashMap::new();
     let outputs = recording.outputs.iter().map(|(_, id)| id);
     let mut full = keep(outputs.chain(gradients.iter().map(|(_, id)| id)).map(root_of));
     for dispatch in dispatches.iter() {
-        if !arrays.contains_key(&dispatch.kernel) {
-            let known = KERNELS.contains(&dispatch.kernel.shader);
-            let names = if known { may_hold_halves(&dispatch.kernel.wgsl()?) } else { Vec::new() };
-            arrays.insert(dispatch.kernel.clone(), names);
-        }
-        let names = &arrays[&dispatch.kernel];
-        full.extend(operands(dispatch).filter(|(name, _)| !names.iter().any(|other| other == name)).map(|(_, id)| root_of(&id)));
+        let names = match arrays.entry(&dispatch.kernel) {
+            Entry::Occupied(entry) => entry.into_mut(),
+            Entry::Vacant(entry) => entry.insert(may_hold(&dispatch.kernel)?),
+        };
+        let others = operands(dispatch).filter(|(name, _)| !names.iter().any(|other| other == name));
+        full.extend(others.map(|(_, id)| root_of(&id)));
     }
     let fits = |id: &TensorId| {
         let tensor = recording.tensor(*id);
@@ -88,6 +88,11 @@ pub(super) fn halve(
         dispatch.kernel.halves = names;
     }
     Ok(())
+}
+
+/// The arrays of a kernel that may hold halves.
+fn may_hold(kernel: &KernelKey) -> Result<Vec<String>> {
+    Ok(if KERNELS.contains(&kernel.shader) { may_hold_halves(&kernel.wgsl()?) } else { Vec::new() })
 }
 
 /// The tensors that a dispatch binds, and to which of the kernel's arrays.

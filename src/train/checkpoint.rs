@@ -2,7 +2,8 @@
 //! run stands: current weights, moments, counters). Each file is written aside and renamed; the state of a run is one file, so it
 //! is whole or it is the one before.
 
-use super::optimizer::{LossScaling, OptimizerState};
+use super::loss_scaling::LossScaling;
+use super::optimizer::OptimizerState;
 use crate::error::{Error, Result};
 use crate::graph::Parameters;
 use crate::weights::{self, Metadata, Tensor, Tensors};

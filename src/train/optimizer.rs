@@ -1,16 +1,15 @@
 //! SGD, Adam and AdamW over the flat parameter buffers, exact against PyTorch and Keras; clipping by norm, parameter groups and
 //! gradient accumulation, all on the GPU.
 
+use super::loss_scaling::LossScaling;
 use super::trainer::IN_FLIGHT;
+use super::update::{Builder, ChunkState, Variable, locate, variable, whole};
 use crate::error::{Error, Result};
 use crate::gpu::Gpu;
 use crate::plan::{Dispatch, Location, Operand, ParameterStore, Program, TexturePlan};
 
 /// Updates that may have been skipped on the GPU without the host's knowing, when it prepares another: all that are in flight.
 const UNKNOWN_SKIPS: usize = IN_FLIGHT;
-/// Values per block: what one workgroup updates. A block never crosses a parameter's end.
-const BLOCK: usize = 4096;
-
 /// The update rule.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Rule {
@@ -150,40 +149,6 @@ pub struct OptimizerState {
     pub scaling: Option<LossScaling>,
 }
 
-/// What the loss is multiplied by before it is differentiated, so that gradients are neither lost nor infinite as 16-bit floats. It
-/// lives and changes on the GPU (`shaders/gradient_clip.wgsl`).
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct LossScaling {
-    /// A power of two, if it began as one.
-    pub scale: f32,
-    /// Updates applied since it last changed.
-    pub updates: f32,
-    /// Updates skipped because a gradient was not finite; Adam's bias corrections do not count them.
-    pub skipped: f32,
-}
-
-impl LossScaling {
-    fn check(&self) -> Result<()> {
-        let count = |number: f32| number >= 0.0 && number.fract() == 0.0;
-        match self.scale.is_finite() && self.scale >= 1.0 && count(self.updates) && count(self.skipped) {
-            true => Ok(()),
-            false => Err(Error::Config(format!("a loss scale must be at least 1 and its counts whole: {self:?}"))),
-        }
-    }
-}
-
-impl Default for LossScaling {
-    fn default() -> Self {
-        LossScaling { scale: 65536.0, updates: 0.0, skipped: 0.0 }
-    }
-}
-
-struct ChunkState {
-    first: wgpu::Buffer,
-    second: wgpu::Buffer,
-    sum: Option<wgpu::Buffer>,
-}
-
 /// An optimiser's GPU state and programs.
 pub struct Optimizer {
     gpu: Gpu,
@@ -200,14 +165,6 @@ pub struct Optimizer {
     accumulate_first: Program,
     accumulate_more: Program,
     bytes: u64,
-}
-
-/// A parameter with a gradient, as the tables describe it.
-struct Variable {
-    chunk: usize,
-    first_quad: usize,
-    len: usize,
-    group: usize,
 }
 
 impl Optimizer {
@@ -456,152 +413,4 @@ impl Optimizer {
 /// The decimal value that an f32 setting such as 0.999 was written as: the libraries compute bias corrections in double.
 fn exact(value: f32) -> f64 {
     value.to_string().parse().unwrap_or(f64::from(value))
-}
-
-fn variable(store: &ParameterStore, config: &OptimizerConfig, index: usize) -> Variable {
-    let (place, name) = (store.place(index), &store.parameters().specs()[index].name);
-    let fits = |group: &ParameterGroup| group.prefixes.iter().any(|prefix| name.starts_with(prefix.as_str()));
-    let group = config.groups.iter().position(fits).unwrap_or(config.groups.len());
-    Variable { chunk: place.chunk, first_quad: place.offset / 4, len: place.len, group }
-}
-
-struct Builder<'a> {
-    gpu: &'a Gpu,
-    store: &'a ParameterStore,
-    config: &'a OptimizerConfig,
-    chunks: &'a [Option<ChunkState>],
-    variables: &'a [Variable],
-    loss: Operand,
-    scale: Option<Operand>,
-    status: Operand,
-}
-
-/// The bytes of an operand: here all are buffers.
-fn locate(operand: &Operand) -> Option<Location> {
-    match operand {
-        Operand::Buffer { buffer, offset, size } => {
-            Some(Location { buffer: buffer.clone(), offset: *offset, size: *size })
-        }
-        _ => None,
-    }
-}
-
-fn whole(buffer: &wgpu::Buffer) -> Operand {
-    Operand::Buffer { buffer: buffer.clone(), offset: 0, size: buffer.size() }
-}
-
-impl Builder<'_> {
-    fn table(&self, label: &str, words: &[u32]) -> Operand {
-        let buffer = self.gpu.storage(label, words.len() as u64 * 4);
-        self.gpu.queue().write_buffer(&buffer, 0, bytemuck::cast_slice(words));
-        whole(&buffer)
-    }
-
-    /// The gradients that the update reads: this step's, or their sum over micro-batches.
-    fn gradients(&self, chunk: usize, state: &ChunkState) -> Operand {
-        whole(state.sum.as_ref().unwrap_or_else(|| self.store.gradients(chunk)))
-    }
-
-    fn used(&self) -> impl Iterator<Item = (usize, &ChunkState)> {
-        self.chunks.iter().enumerate().filter_map(|(index, state)| Some((index, state.as_ref()?)))
-    }
-
-    fn update(&self, groups: &wgpu::Buffer, rows: usize) -> Vec<Dispatch> {
-        // Variables are numbered chunk by chunk, so that each one's blocks are neighbours among the partial sums.
-        let gradient_scale = 1.0 / self.config.accumulation as f32;
-        let mut ranges: Vec<u32> = Vec::new();
-        let mut tables: Vec<(usize, u32, Vec<u32>)> = Vec::new();
-        let mut block_count = 0u32;
-        for (chunk, _) in self.used() {
-            let mut blocks: Vec<u32> = Vec::new();
-            let first_block = block_count;
-            for variable in self.variables.iter().filter(|variable| variable.chunk == chunk) {
-                let number = (ranges.len() / 2) as u32;
-                let first = block_count;
-                for start in (0..variable.len).step_by(BLOCK) {
-                    let elements = (variable.len - start).min(BLOCK);
-                    let first_quad = variable.first_quad + start / 4;
-                    blocks.extend([first_quad as u32, elements as u32, number, variable.group as u32]);
-                    block_count += 1;
-                }
-                ranges.extend([first, block_count - first]);
-            }
-            tables.push((chunk, first_block, blocks));
-        }
-        let count = ranges.len() / 2;
-        let partials = whole(&self.gpu.storage("norm partials", u64::from(block_count) * 4));
-        let factors = whole(&self.gpu.storage("clip factors", count as u64 * 4));
-        let squares = whole(&self.gpu.storage("squared norms", count as u64 * 4));
-        let (clipping, limit) = match (self.config.clipping, self.config.convention) {
-            (Clipping::None, _) => (0, 1.0),
-            (Clipping::GlobalNorm(limit), Convention::PyTorch) => (1, limit),
-            (Clipping::GlobalNorm(limit), Convention::Keras) => (2, limit),
-            (Clipping::ParameterNorm(limit), _) => (3, limit),
-        };
-        let (rule, nesterov) = match (self.config.rule, self.config.convention) {
-            (Rule::Adam { .. }, _) => (0, false),
-            (Rule::Sgd { nesterov, .. }, Convention::PyTorch) => (1, nesterov),
-            (Rule::Sgd { nesterov, .. }, Convention::Keras) => (2, nesterov),
-        };
-        let (mut norms, mut updates) = (Vec::new(), Vec::new());
-        for ((chunk, first_block, blocks), (_, state)) in tables.iter().zip(self.used()) {
-            let number = blocks.len() / 4;
-            let table = self.table("blocks", blocks);
-            norms.push(
-                Dispatch::new("gradient_norm", &[], number as u32)
-                    .bind("gradients", self.gradients(*chunk, state))
-                    .bind("blocks", table.clone())
-                    .bind("partials", partials.clone())
-                    .set("blocks", number)
-                    .set("first_block", *first_block as usize)
-                    .set_float("gradient_scale", gradient_scale),
-            );
-            updates.push(
-                Dispatch::new("optimizer", &[], number as u32)
-                    .bind("parameters", whole(&self.store.chunks()[*chunk].values))
-                    .bind("gradients", self.gradients(*chunk, state))
-                    .bind("first", whole(&state.first))
-                    .bind("second", whole(&state.second))
-                    .bind("blocks", table)
-                    .bind("groups_of", whole(groups))
-                    .bind("factors", factors.clone())
-                    .bind("status", self.status.clone())
-                    .set("blocks", number)
-                    .set("rule", rule)
-                    .set("nesterov", usize::from(nesterov))
-                    .set("groups", self.config.groups.len() + 1)
-                    .set("rows", rows),
-            );
-        }
-        let mut clip = Dispatch::new("gradient_clip", &[("SCALED", u32::from(self.scale.is_some()))], 1)
-            .bind("partials", partials)
-            .bind("variables", self.table("variables", &ranges))
-            .bind("squares", squares)
-            .bind("status", self.status.clone())
-            .bind("factors", factors)
-            .bind("loss", self.loss.clone())
-            .set("variables", count)
-            .set("clipping", clipping)
-            .set_float("limit", limit)
-            .set_float("gradient_scale", gradient_scale);
-        if let Some(scale) = &self.scale {
-            clip = clip.bind("loss_scale", scale.clone());
-        }
-        norms.into_iter().chain([clip]).chain(updates).collect()
-    }
-
-    fn accumulate(&self, first: bool) -> Vec<Dispatch> {
-        let dispatch = |(chunk, state): (usize, &ChunkState)| {
-            let quads = self.store.chunks()[chunk].len / 4;
-            let dispatch = Dispatch::new("accumulate", &[], quads.div_ceil(64) as u32)
-                .bind("gradients", whole(self.store.gradients(chunk)))
-                .bind("sum", whole(state.sum.as_ref()?))
-                .bind("loss", self.loss.clone())
-                .bind("status", self.status.clone())
-                .set("quads", quads)
-                .set("first", usize::from(first));
-            Some(dispatch)
-        };
-        self.used().filter_map(dispatch).collect()
-    }
 }

@@ -2,7 +2,7 @@
 
 use super::graph::gpu;
 use super::model::{self, Outcomes, finish, shape_of, text, transpose};
-use crate::golden_harness::{Case, Comparison, Outcome};
+use crate::golden_harness::{Case, Comparison, Outcome, precision, write_loss_scale};
 use limbic::graph::{Graph, Parameters, Var};
 use limbic::models::msa::{
     BaselineConfig, Encoder, ModalityConfig, ModalityInput, Msa, MsaBaseline, MsaConfig, Pooling,
@@ -147,8 +147,13 @@ fn check(
     let gpu = gpu()?;
     let initial = names.values(case, parameters, "param")?;
     let store = ParameterStore::new(&gpu, parameters, &initial).map_err(text)?;
-    let plan = Plan::new(&store, Mode::Gradients, |graph| build(graph, true)).map_err(text)?;
+    let plan = Plan::new(&store, Mode::Gradients, |graph| {
+        graph.set_precision(precision());
+        build(graph, true)
+    });
+    let plan = plan.map_err(text)?;
     batch(case, explicit)?.write_to(&plan).map_err(text)?;
+    write_loss_scale(&plan).map_err(text)?;
     plan.run().map_err(text)?;
     comparison.forward("loss/total", &[], &plan.read("loss").map_err(text)?);
     let held: Vec<String> = case.expected().map(str::to_string).collect();
@@ -188,7 +193,11 @@ fn optimizer_steps(
     let name = settings["name"].as_str().ok_or("an optimiser without a name")?;
     let (config, step) = model::optimizer(settings, Convention::Keras)?;
     store.upload(initial).map_err(text)?;
-    let mut trainer = Trainer::new(store, config, 0, |graph| build(graph, false)).map_err(text)?;
+    let trainer = Trainer::new(store, config, 0, |graph| {
+        graph.set_precision(precision());
+        build(graph, false)
+    });
+    let mut trainer = trainer.map_err(text)?;
     let key = format!("steps/{name}/loss");
     let length = case.need(&key)?.shape()[0];
     let mut losses = Vec::new();

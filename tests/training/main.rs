@@ -3,6 +3,7 @@
 
 mod faults;
 mod learning;
+mod mixed;
 mod resume;
 mod running;
 mod stopping;

@@ -100,7 +100,8 @@ impl Reflection {
 
 /// Parses and validates `wgsl` and reads its bindings.
 pub fn reflect(wgsl: &str) -> Result<(naga::Module, Reflection), String> {
-    let mut capabilities = naga::valid::Capabilities::SUBGROUP;
+    // the second is what unpack2x16float asks for: all of Vulkan, Metal and DX12 have it
+    let mut capabilities = naga::valid::Capabilities::SUBGROUP | naga::valid::Capabilities::SHADER_FLOAT16_IN_FLOAT32;
     if wgsl.contains("enable f16;") {
         capabilities |= naga::valid::Capabilities::SHADER_FLOAT16;
     }

@@ -59,6 +59,7 @@ fn numbers_are_rounded_to_the_nearest_half_and_ties_to_even() {
     values.extend(noise(64, 2).iter().map(|x| x * 6e4));
     values.extend(noise(64, 3).iter().map(|x| 1e-3 * x + 2e-3));
     values.extend(noise(64, 4).iter().map(|x| x * 70000.0));
+    values.resize(values.len().next_multiple_of(ROW), 1.0);
     let kept = kept(&values);
     for (x, kept) in values.iter().zip(kept) {
         assert_eq!(kept.to_bits(), nearest(*x).to_bits(), "{x:e} became {kept:e}, not {:e}", nearest(*x));

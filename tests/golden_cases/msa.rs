@@ -2,15 +2,15 @@
 
 use super::graph::gpu;
 use super::model::{self, Outcomes, finish, shape_of, text, transpose};
-use crate::golden_harness::{Case, Comparison, Outcome, precision, write_loss_scale};
-use limbic::graph::{Graph, Parameters, Var};
+use crate::golden_harness::{Case, Comparison, Outcome, loss_scale, precision, write_loss_scale};
+use limbic::graph::{Graph, Parameters, Precision, Var};
 use limbic::models::msa::{
     BaselineConfig, Encoder, ModalityConfig, ModalityInput, Msa, MsaBaseline, MsaConfig, Pooling,
 };
 use limbic::nn::Context;
 use limbic::plan::Batch;
 use limbic::plan::{Mode, ParameterStore, Plan};
-use limbic::train::{Convention, Trainer};
+use limbic::train::{Convention, LossScaling, OptimizerState, Trainer};
 use limbic::weights::TensorData;
 use serde_json::Value;
 
@@ -198,6 +198,12 @@ fn optimizer_steps(
         build(graph, false)
     });
     let mut trainer = trainer.map_err(text)?;
+    if precision() == Precision::Mixed {
+        // the scale that runs begin with is found too large, and steps are skipped until it is not
+        let scaling = Some(LossScaling { scale: loss_scale(), ..LossScaling::default() });
+        let state = OptimizerState { scaling, ..trainer.state().map_err(text)? };
+        trainer.resume(0, 0, &state).map_err(text)?;
+    }
     let key = format!("steps/{name}/loss");
     let length = case.need(&key)?.shape()[0];
     let mut losses = Vec::new();

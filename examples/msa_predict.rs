@@ -15,6 +15,7 @@ use clap::Parser;
 use limbic::data::stream::Split;
 use limbic::data::{Clip, Labels};
 use limbic::gpu::{Gpu, GpuOptions};
+use limbic::graph::Precision;
 use limbic::models::msa::{ClipScore, Scorer, SentimentModel};
 use limbic::plan::ParameterStore;
 use limbic::train::checkpoint::Checkpoint;
@@ -42,6 +43,9 @@ struct Options {
     /// Where the scores go; written aside and renamed. Default: standard output.
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
+    /// Keep what lies between the layers as 16-bit floats, however the model was trained.
+    #[arg(long, alias = "mixed-precision")]
+    mixed_precision: bool,
     /// Part of the adapter's name, or its number (see examples/devices).
     #[arg(long)]
     adapter: Option<String>,
@@ -63,7 +67,8 @@ fn predict(options: &Options) -> Result<()> {
 
     let gpu = Gpu::with_options(&GpuOptions { adapter: options.adapter.clone(), ..GpuOptions::default() })?;
     let store = ParameterStore::new(&gpu, model.parameters(), &weights)?;
-    let scores = score(&store, model.as_ref(), &config, &data, &splits)?;
+    let precision = if options.mixed_precision { Precision::Mixed } else { Precision::F32 };
+    let scores = score(&store, model.as_ref(), &config, &data, &splits, precision)?;
     eprintln!("scored {} clips of {} on {}", scores.len(), corpus.name, gpu.info().name);
 
     let rows = splits.iter().flat_map(|(split, clips)| clips.iter().map(move |clip| (*split, clip)));
@@ -106,6 +111,7 @@ fn score(
     config: &RunConfig,
     data: &Data,
     splits: &[(&str, &[Clip])],
+    precision: Precision,
 ) -> Result<Vec<ClipScore>> {
     for modality in model.modalities() {
         let column = data.corpus.modalities.iter().position(|other| other.name == modality.name);
@@ -120,7 +126,7 @@ fn score(
     }
     let most = splits.iter().map(|(_, clips)| clips.len()).max().unwrap_or(1);
     let batch = config.training.batch_size.clamp(1, most);
-    let scorer = Scorer::new(store, model, &msa::batch_shape(model, batch))?;
+    let scorer = Scorer::with_precision(store, model, &msa::batch_shape(model, batch), precision)?;
     let mut scores = Vec::new();
     for split in Split::ALL.into_iter().filter(|split| splits.iter().any(|(name, _)| *name == split.name())) {
         scores.extend(data.scores(&scorer, model, split)?);

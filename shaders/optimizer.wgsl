@@ -4,11 +4,12 @@
 //   0 Adam:       m = beta1 m + (1 - beta1) g;  v = beta2 v + (1 - beta2) g^2;  p -= rate m / (sqrt(v) spread + epsilon)
 //   1 SGD, torch: m = momentum m + g;  p -= rate (nesterov ? g + momentum m : m)
 //   2 SGD, Keras: m = momentum m - rate g;  p += nesterov ? momentum m - rate g : m
-// `groups` holds two vec4 per parameter group: (rate, decay, l2, momentum), (beta1, beta2, spread, epsilon). The host folds the bias
-// corrections into rate and spread, torch's way or Keras'. `blocks`: (first quad, elements, variable, group) each.
-// Nothing happens where status[0] is 0. Dispatch: a workgroup of 64 per block. Updates parameters, first and second.
+// `groups_of` holds two vec4 per parameter group: (rate, decay, l2, momentum), (beta1, beta2, spread, epsilon). The host folds the bias
+// corrections into rate and spread, torch's way or Keras'. They depend on how many updates were applied: first comes the number of
+// skipped ones that the host knew of, then all groups as if it were that, one more, and so on, `rows` times; status[3] says the number.
+// `blocks`: (first quad, elements, variable, group) each. Nothing happens unless status[0] is 1. Dispatch: a workgroup of 64 per block. Updates parameters, first and second.
 
-struct Dims { blocks: u32, rule: u32, nesterov: u32 }
+struct Dims { blocks: u32, rule: u32, nesterov: u32, groups: u32, rows: u32 }
 
 @group(0) @binding(0) var<storage, read_write> parameters: array<vec4<f32>>;
 @group(0) @binding(1) var<storage, read> gradients: array<vec4<f32>>;
@@ -23,12 +24,13 @@ struct Dims { blocks: u32, rule: u32, nesterov: u32 }
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let index = group.y * groups.x + group.x;
-    if (index >= dims.blocks || status[0] == 0.0) {
+    if (index >= dims.blocks || status[0] != 1.0) {
         return;
     }
     let block = blocks[index];
-    let a = groups_of[2u * block.w];
-    let b = groups_of[2u * block.w + 1u];
+    let row = min(u32(max(status[3] - groups_of[0].x, 0.0)), dims.rows - 1u);
+    let a = groups_of[1u + 2u * (row * dims.groups + block.w)];
+    let b = groups_of[2u + 2u * (row * dims.groups + block.w)];
     let factor = factors[block.z];
     for (var i = block.x + lane; i < block.x + (block.y + 3u) / 4u; i += 64u) {
         var p = parameters[i];

@@ -112,6 +112,7 @@ pub const SHARED: &[(&str, &str)] = files!("shaders/shared":
     "conv_places",
     "flow_median",
     "functions",
+    "halves",
     "matmul_epilogue",
     "pair_function",
     "part",

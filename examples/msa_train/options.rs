@@ -12,7 +12,7 @@ use limbic::{Error, Result};
 use std::path::PathBuf;
 
 /// What a run that goes on takes from its checkpoint, beside [`flags::FIXED`].
-const FIXED: [&str; 23] = [
+const FIXED: [&str; 22] = [
     "data",
     "folds",
     "stream",
@@ -34,7 +34,6 @@ const FIXED: [&str; 23] = [
     "dropout",
     "post_norm",
     "seq_len",
-    "mixed_precision",
     "export",
 ];
 
@@ -120,9 +119,6 @@ pub struct Options {
     pub seq_len: Option<usize>,
     #[command(flatten)]
     pub training: TrainingFlags,
-    /// Half-precision storage: not there yet, refused with a sentence.
-    #[arg(long, alias = "mixed-precision")]
-    pub mixed_precision: bool,
     /// Train this model only; no comparison with the baseline and single modalities.
     #[arg(long)]
     pub alone: bool,
@@ -190,10 +186,6 @@ impl Options {
     fn over(&self, modalities: Vec<ModalityConfig>, emotions: &[String]) -> Result<RunConfig> {
         if self.seq_len == Some(0) {
             return Err(Error::Config("--seq_len must be at least 1".to_string()));
-        }
-        if self.mixed_precision {
-            let message = "--mixed_precision is not built yet: run without it, in f32".to_string();
-            return Err(Error::Config(message));
         }
         if self.multi_task && emotions.is_empty() {
             let message = "--multi_task needs clips with emotions, and the data has none: train without it";

@@ -1,7 +1,7 @@
 //! Trains one model and scores it.
 
 use crate::msa::{AHEAD, Data, Metrics, RunConfig, batch_shape, check_fit, wanted};
-use crate::training::{Outcome, fit, optimizer};
+use crate::training::{Outcome, fit, optimizer, precision};
 use limbic::data::stream::{Epochs, Split};
 use limbic::data::{Batches, Clip, Corpus, Labels};
 use limbic::gpu::Gpu;
@@ -37,11 +37,13 @@ impl<'a> Run<'a> {
         let optimizer = optimizer(training);
         let shape = batch_shape(model.as_ref(), training.batch_size);
         let objective = objective(&config, corpus);
+        let precision = precision(training);
         let trainer = Trainer::new(&store, optimizer, training.seed as u32, |graph| {
+            graph.set_precision(precision);
             graph.checkpoint_every(training.checkpoint_every);
             training_graph(model.as_ref(), graph, &shape, objective)
         })?;
-        let scorer = Scorer::new(&store, model.as_ref(), &shape)?;
+        let scorer = Scorer::with_precision(&store, model.as_ref(), &shape, precision)?;
         Ok(Run { config, model, data, trainer, scorer })
     }
 

@@ -1,7 +1,7 @@
 //! Trains one network and scores with it.
 
 use crate::personality::{RunConfig, labels};
-use crate::training::{Outcome, fit, optimizer};
+use crate::training::{Outcome, fit, optimizer, precision};
 use crate::traits::{start_at_the_mean, validation};
 use limbic::data::video::{VideoBatches, VideoClip, VideoCorpus};
 use limbic::gpu::Gpu;
@@ -43,6 +43,7 @@ impl<'a> Run<'a> {
         start_at_the_mean("head.", parameters, &mut values, &labels(&corpus.train));
         let store = ParameterStore::new(gpu, parameters, &values)?;
         let trainer = Trainer::new(&store, optimizer(training), training.seed as u32, |graph| {
+            graph.set_precision(precision(training));
             graph.checkpoint_every(training.checkpoint_every);
             training_graph(&model, graph, training.batch_size, training.loss)
         })?;

@@ -25,6 +25,9 @@ pub struct TrainingConfig {
     /// Layers of a checkpoint scope; 0 for none, also in runs of before there were any.
     #[serde(default)]
     pub checkpoint_every: usize,
+    /// Activations and their gradients as 16-bit floats; runs of before there was a choice are not.
+    #[serde(default)]
+    pub mixed_precision: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]

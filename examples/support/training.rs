@@ -2,7 +2,7 @@
 
 use crate::common::{ScheduleKind, TrainingConfig};
 use limbic::gpu::{Gpu, GpuOptions};
-use limbic::graph::Parameters;
+use limbic::graph::{Parameters, Precision};
 use limbic::train::checkpoint::Checkpoint;
 use limbic::train::fit::{Ending, Fit, Observer, RunState, Task};
 use limbic::train::{Clipping, EarlyStopping, History, OptimizerConfig, Plateau, Schedule, Trainer};
@@ -35,6 +35,11 @@ pub fn open_gpu(adapter: Option<&str>) -> Result<Gpu> {
     let kind = if capabilities.software { " (software: no GPU is used)" } else { "" };
     println!("adapter   {} through {:?}{kind}", info.name, info.backend);
     Ok(gpu)
+}
+
+/// How the plans of a run keep their tensors.
+pub fn precision(training: &TrainingConfig) -> Precision {
+    if training.mixed_precision { Precision::Mixed } else { Precision::F32 }
 }
 
 /// Has Ctrl-C set [`STOP`]. Without a handler it would still end the program, only not cleanly; a second one does so at once.

@@ -1,6 +1,6 @@
 //! Kernels: a shader with its constants, compiled; its bindings are read off the module, never typed twice.
 
-use super::{FORMAT, Gpu, hide_uniforms, preprocess};
+use super::{FORMAT, Gpu, halves, hide_uniforms, preprocess};
 use crate::error::{Error, Result};
 use crate::shaders;
 
@@ -11,6 +11,8 @@ pub struct KernelKey {
     pub shader: &'static str,
     /// Constants that replace the file's defaults, sorted by name.
     pub defines: Vec<(String, u32)>,
+    /// Arrays that hold 16-bit floats instead of 32-bit ones, sorted.
+    pub halves: Vec<String>,
 }
 
 impl KernelKey {
@@ -18,14 +20,15 @@ impl KernelKey {
     pub fn new(shader: &'static str, defines: &[(&str, u32)]) -> Self {
         let mut defines: Vec<_> = defines.iter().map(|(name, value)| (name.to_string(), *value)).collect();
         defines.sort();
-        KernelKey { shader, defines }
+        KernelKey { shader, defines, halves: Vec::new() }
     }
 
     /// The WGSL that this key stands for.
     pub fn wgsl(&self) -> Result<String> {
         let fault = |message: String| Error::Shader { shader: self.to_string(), message };
         let source = shaders::source(self.shader).ok_or_else(|| fault("there is no such file".to_string()))?;
-        preprocess(source, &self.defines, &shaders::shared).map_err(fault)
+        let wgsl = preprocess(source, &self.defines, &shaders::shared).map_err(fault)?;
+        if self.halves.is_empty() { Ok(wgsl) } else { halves::rewrite(&wgsl, &self.halves).map_err(fault) }
     }
 }
 
@@ -34,6 +37,9 @@ impl std::fmt::Display for KernelKey {
         f.write_str(self.shader)?;
         for (name, value) in &self.defines {
             write!(f, " {name}={value}")?;
+        }
+        if !self.halves.is_empty() {
+            write!(f, " halves={}", self.halves.join(","))?;
         }
         Ok(())
     }
@@ -94,7 +100,8 @@ impl Reflection {
 
 /// Parses and validates `wgsl` and reads its bindings.
 pub fn reflect(wgsl: &str) -> Result<(naga::Module, Reflection), String> {
-    let mut capabilities = naga::valid::Capabilities::SUBGROUP;
+    // the second is what unpack2x16float asks for: all of Vulkan, Metal and DX12 have it
+    let mut capabilities = naga::valid::Capabilities::SUBGROUP | naga::valid::Capabilities::SHADER_FLOAT16_IN_FLOAT32;
     if wgsl.contains("enable f16;") {
         capabilities |= naga::valid::Capabilities::SHADER_FLOAT16;
     }

@@ -3,12 +3,14 @@
 mod adapter;
 mod buffer;
 mod faults;
+mod halves;
 mod kernel;
 mod preprocess;
 mod textures;
 
 pub use adapter::{AdapterSummary, Capabilities, adapters, optional_features, required_limits};
 pub use buffer::Readback;
+pub(crate) use halves::may_hold as may_hold_halves;
 pub use kernel::{Binding, BindingKind, Field, Kernel, KernelKey, Reflection, reflect};
 pub use preprocess::{hide_uniforms, preprocess};
 pub use textures::TextureReads;

@@ -13,7 +13,7 @@ pub const TEXEL: u64 = 16;
 /// Bits, whatever they mean: nothing may turn them into other floats.
 pub const FORMAT: wgpu::TextureFormat = wgpu::TextureFormat::Rgba32Uint;
 /// What the line of a declaration ends with whose array is read in few places, or too few times to be worth a copy.
-const STAYS: &str = "// @buffer";
+pub(super) const STAYS: &str = "// @buffer";
 
 /// How kernels read their operands through textures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,18 +24,25 @@ pub struct TextureReads {
     pub per_kernel: u32,
 }
 
-/// An array that a kernel only reads.
-struct Declaration {
-    line: String,
-    name: String,
-    element: Element,
+/// An array of a kernel.
+pub(super) struct Declaration {
+    /// The line, without its comment.
+    pub(super) line: String,
+    pub(super) name: String,
+    /// The element's type as the line has it, which may be an alias.
+    pub(super) declared_kind: String,
+    pub(super) element: Element,
+    /// Whether the kernel may write it.
+    pub(super) written: bool,
+    /// Whether it stays a buffer.
+    stays: bool,
 }
 
 #[derive(Clone, Copy)]
-struct Element {
-    kind: &'static str,
+pub(super) struct Element {
+    pub(super) kind: &'static str,
     /// Its size in 4-byte words: 1, 2 or 4.
-    words: u32,
+    pub(super) words: u32,
 }
 
 const ELEMENTS: [Element; 6] = [
@@ -72,7 +79,7 @@ impl TextureReads {
         let declarations = self.declarations(wgsl);
         let code = |line: &str| line.split("//").next().unwrap_or(line).trim_end().to_string() + "\n";
         let mut text: String = wgsl.lines().map(code).collect();
-        for Declaration { line, name, element } in &declarations {
+        for Declaration { line, name, element, .. } in &declarations {
             let place = line.split("var<").next().unwrap_or_default();
             text = text.replace(line.as_str(), &format!("{place}var {name}: texture_storage_2d<rgba32uint, read>;"));
             text = called(&text, name) + &self.reader(name, *element);
@@ -81,19 +88,7 @@ impl TextureReads {
     }
 
     fn declarations(&self, wgsl: &str) -> Vec<Declaration> {
-        let alias = |kind: &str| {
-            let head = format!("alias {kind} = ");
-            wgsl.lines().find_map(|line| Some(line.trim().strip_prefix(&head)?.split(';').next()?.to_string()))
-        };
-        let declaration = |line: &str| {
-            let (name, kind) = line.split_once("var<storage, read> ")?.1.split_once(": array<")?;
-            let kind = kind.split(">;").next()?;
-            let kind = alias(kind).unwrap_or_else(|| kind.to_string());
-            let element = *ELEMENTS.iter().find(|element| element.kind == kind)?;
-            let line = line.split("//").next()?.trim_end().to_string();
-            Some(Declaration { line, name: name.to_string(), element })
-        };
-        let read_only = wgsl.lines().filter(|line| !line.contains(STAYS)).filter_map(declaration);
+        let read_only = arrays(wgsl).into_iter().filter(|array| !array.written && !array.stays);
         read_only.take(self.per_kernel as usize).collect()
     }
 
@@ -114,6 +109,25 @@ impl TextureReads {
 "
         )
     }
+}
+
+/// The arrays of 32-bit values that `wgsl` declares, in order.
+pub(super) fn arrays(wgsl: &str) -> Vec<Declaration> {
+    let alias = |kind: &str| {
+        let head = format!("alias {kind} = ");
+        wgsl.lines().find_map(|line| Some(line.trim().strip_prefix(&head)?.split(';').next()?.to_string()))
+    };
+    let declaration = |line: &str| {
+        let (access, declared) = line.split_once("var<storage, ")?.1.split_once("> ")?;
+        let (name, kind) = declared.split_once(": array<")?;
+        let declared_kind = kind.split(">;").next()?.to_string();
+        let kind = alias(&declared_kind).unwrap_or_else(|| declared_kind.clone());
+        let element = *ELEMENTS.iter().find(|element| element.kind == kind)?;
+        let (written, stays) = (access == "read_write", line.contains(STAYS));
+        let line = line.split("//").next()?.trim_end().to_string();
+        Some(Declaration { line, name: name.to_string(), declared_kind, element, written, stays })
+    };
+    wgsl.lines().filter_map(declaration).collect()
 }
 
 /// `text` with every `name[index]` as a call of the reader.
@@ -140,7 +154,7 @@ fn called(text: &str, name: &str) -> String {
 }
 
 /// Where the bracket that is open at the start of `text` closes.
-fn closing(text: &str) -> Option<usize> {
+pub(super) fn closing(text: &str) -> Option<usize> {
     let mut depth = 1;
     text.bytes().position(|byte| {
         depth += i32::from(byte == b'[') - i32::from(byte == b']');

@@ -12,7 +12,7 @@ mod var;
 pub use account::{LayerCount, gather};
 pub use checkpoint::CheckpointScope;
 pub use parameters::{Init, Parameter, ParameterSpec, Parameters, Part, Path, check_values};
-pub use shape::{DType, MAX_RANK, Shape};
+pub use shape::{DType, LOSS_SCALE, MAX_RANK, Precision, Shape};
 pub use var::{Scope, Var};
 
 use crate::error::{Error, Result};
@@ -94,6 +94,8 @@ pub struct Recording {
     pub parameters: Vec<(usize, TensorId)>,
     /// Parameters that become an output's value when a training step is done, and the outputs' names.
     pub updates: Vec<(usize, String)>,
+    /// How tensors are kept.
+    pub precision: Precision,
 }
 
 impl Recording {
@@ -146,6 +148,11 @@ impl Graph {
     /// A graph that goes on from `recording`; differentiation adds to the forward graph this way.
     pub fn resume(recording: Recording) -> Self {
         Graph { state: RefCell::new(State { recording, ..State::default() }) }
+    }
+
+    /// How the plan of this graph keeps its tensors; 32-bit floats if nothing is said.
+    pub fn set_precision(&self, precision: Precision) {
+        self.state.borrow_mut().recording.precision = precision;
     }
 
     /// A float input of the given shape that the caller writes before each run.

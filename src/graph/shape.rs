@@ -34,6 +34,22 @@ impl DType {
     }
 }
 
+/// How numbers are kept between the kernels of a plan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Precision {
+    /// As 32-bit floats.
+    #[default]
+    F32,
+    /// Activations and their gradients as 16-bit floats where their kernels allow it; all else, and all arithmetic, in 32 bits. Needs
+    /// nothing of the adapter. The loss is scaled up before it is differentiated, so that small gradients are not lost: a plan with
+    /// gradients has the input [`LOSS_SCALE`] for that, and its gradients are so many times as large. A
+    /// [`Trainer`](crate::train::Trainer) sets the scale and divides by it.
+    Mixed,
+}
+
+/// The input of a plan in mixed precision that the loss is multiplied by, `[1]`.
+pub const LOSS_SCALE: &str = "loss_scale";
+
 /// The sizes of a tensor's axes, outermost first; rank 0 is a scalar.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Shape {

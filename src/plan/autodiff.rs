@@ -2,7 +2,7 @@
 
 use super::checkpoint::Recomputed;
 use crate::error::{Error, Result};
-use crate::graph::{Graph, Recording, Source, TensorId, Var};
+use crate::graph::{Graph, LOSS_SCALE, Precision, Recording, Source, TensorId, Var};
 use crate::ops::{Backward, elementwise};
 use std::collections::HashMap;
 
@@ -27,7 +27,12 @@ pub fn differentiate(recording: Recording, loss: TensorId) -> Result<Differentia
     let mut gradients = Gradients { graph: &graph, parts: HashMap::new() };
     let mut recomputed = Recomputed::new(&graph, loss);
     let loss_shape = graph.var(loss).shape();
-    gradients.add(loss, elementwise::fill(&graph, loss_shape, 1.0));
+    let precision = graph.recording().precision;
+    let seed = match precision {
+        Precision::F32 => elementwise::fill(&graph, loss_shape, 1.0),
+        Precision::Mixed => graph.input(LOSS_SCALE, loss_shape),
+    };
+    gradients.add(loss, seed);
     for index in (0..forward_nodes).rev() {
         backward_of(&graph, index, &mut gradients, &mut recomputed)?;
     }

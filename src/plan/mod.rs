@@ -6,6 +6,7 @@ mod batch;
 mod checkpoint;
 mod lower;
 mod memory;
+mod precision;
 mod profile;
 mod program;
 mod rewrite;
@@ -309,11 +310,11 @@ impl Plan {
             }
             for id in &self.recording.nodes[node].outputs {
                 let tensor = self.recording.tensor(*id);
-                let Some(location) = self.node_outputs.get(id).filter(|_| tensor.dtype == DType::F32) else { continue };
-                let (bytes, _) =
-                    self.gpu.read(&location.buffer, location.offset, tensor.shape.len() as u64 * 4)?.wait()?;
-                let values = bytemuck::pod_collect_to_vec::<u8, f32>(&bytes);
-                if values.iter().any(|value| !value.is_finite()) {
+                let Some(location) = self.node_outputs.get(id).filter(|_| tensor.dtype.is_float()) else { continue };
+                let bytes = (tensor.shape.len() * tensor.dtype.size()) as u64;
+                let read = self.gpu.read(&location.buffer, location.offset, bytes.next_multiple_of(4))?;
+                let (values, _) = read.wait()?;
+                if !all_finite(&values[..bytes as usize], tensor.dtype) {
                     return Ok(Some(label.to_string()));
                 }
             }
@@ -353,6 +354,14 @@ impl<'g> Var<'g> {
     /// Marks this scalar as the loss that is differentiated.
     pub fn as_loss(self) -> Var<'g> {
         self.named("loss")
+    }
+}
+
+/// Whether no float among `bytes` is infinite or NaN.
+fn all_finite(bytes: &[u8], dtype: DType) -> bool {
+    match dtype {
+        DType::F16 => bytemuck::pod_collect_to_vec::<u8, u16>(bytes).iter().all(|half| half & 0x7c00 != 0x7c00),
+        _ => bytemuck::pod_collect_to_vec::<u8, f32>(bytes).iter().all(|value| value.is_finite()),
     }
 }
 

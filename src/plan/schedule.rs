@@ -5,9 +5,9 @@ use super::memory::{Life, Slots, assign};
 use super::program::{Location, Program};
 use super::store::ParameterStore;
 use super::texture_plan::TexturePlan;
-use super::{MemoryReport, Mode, Plan, Port, StepUniform, autodiff, is_external, keep, loss_of, rewrite};
+use super::{MemoryReport, Mode, Plan, Port, StepUniform, autodiff, is_external, keep, loss_of, precision, rewrite};
 use crate::error::{Error, Result};
-use crate::graph::{Recording, Source, TensorId};
+use crate::graph::{Precision, Recording, Source, TensorId};
 use crate::ops::shape_ops;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -53,7 +53,7 @@ impl Draft {
         check_parameters(store, &recording)?;
         let outputs = keep(recording.outputs.iter().map(|(_, id)| *id));
         let recording = rewrite::fuse(rewrite::prune(recording, &HashSet::new()), &outputs, mode == Mode::Forward);
-        let (recording, gradients) = match mode {
+        let (mut recording, gradients) = match mode {
             Mode::Forward => (recording, Vec::new()),
             Mode::Gradients => with_gradients(recording)?,
         };
@@ -62,6 +62,9 @@ impl Draft {
         let levels = levels(&recording);
         let (mut dispatches, workspaces) = lower_all(store, &recording)?;
         dispatches.sort_by_key(|dispatch| (levels[dispatch.node], dispatch.stage, dispatch.node));
+        if recording.precision == Precision::Mixed {
+            precision::halve(&mut recording, &root, &mut dispatches, &gradients)?;
+        }
         let lives = Lives::new(&recording, &root, &levels, &gradients, &workspaces);
         let slots = assign(&lives.lives, most_bytes(store));
         let memory = report(store, &recording, &slots, &gradients);

@@ -2,10 +2,11 @@
 //! run stands: current weights, moments, counters). Each file is written aside and renamed; the state of a run is one file, so it
 //! is whole or it is the one before.
 
+use super::loss_scaling::LossScaling;
 use super::optimizer::OptimizerState;
 use crate::error::{Error, Result};
 use crate::graph::Parameters;
-use crate::weights::{self, Metadata, Tensors};
+use crate::weights::{self, Metadata, Tensor, Tensors};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::path::{Path, PathBuf};
@@ -23,6 +24,8 @@ const VALUES: &str = "parameter/";
 const FIRST: &str = "first_moment/";
 const SECOND: &str = "second_moment/";
 const ACCUMULATED: &str = "accumulated_gradient/";
+/// The tensor that holds scale, updates and skipped updates of a run in mixed precision.
+const SCALING: &str = "loss_scaling";
 
 impl Checkpoint {
     /// The checkpoint in `directory`, which is made if it is not there.
@@ -114,6 +117,9 @@ impl Checkpoint {
         if !optimizer.accumulated.is_empty() {
             tensors.insert_parameters(ACCUMULATED, parameters, &optimizer.accumulated)?;
         }
+        if let Some(LossScaling { scale, updates, skipped }) = optimizer.scaling {
+            tensors.insert(SCALING, Tensor::f32([3], vec![scale, updates, skipped])?);
+        }
         let state = serde_json::to_string(state).map_err(|error| Error::Config(error.to_string()))?;
         weights::write(self.state_path(), &tensors, &Metadata::from([(STATE.to_string(), state)]))
     }
@@ -139,7 +145,9 @@ impl Checkpoint {
             false => Vec::new(),
         };
         let (first, second) = (tensors.parameters(FIRST, parameters)?, tensors.parameters(SECOND, parameters)?);
-        let optimizer = OptimizerState { first, second, accumulated };
+        let scaling = tensors.get(SCALING).map(|_| tensors.f32(SCALING, &[3])).transpose()?;
+        let scaling = scaling.map(|of| LossScaling { scale: of[0], updates: of[1], skipped: of[2] });
+        let optimizer = OptimizerState { first, second, accumulated, scaling };
         Ok((tensors.parameters(VALUES, parameters)?, optimizer, state))
     }
 

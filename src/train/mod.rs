@@ -6,6 +6,7 @@ pub mod early_stopping;
 #[cfg(feature = "weights")]
 pub mod fit;
 pub mod history;
+mod loss_scaling;
 pub mod metrics;
 pub mod optimizer;
 #[cfg(feature = "progress")]
@@ -13,9 +14,11 @@ pub mod progress;
 mod running;
 pub mod schedule;
 mod trainer;
+mod update;
 
 pub use early_stopping::{EarlyStopping, Verdict};
 pub use history::{EpochRow, History};
+pub use loss_scaling::LossScaling;
 pub use optimizer::{
     Clipping, Convention, Optimizer, OptimizerConfig, OptimizerState, ParameterGroup, Rule, StepSettings,
 };

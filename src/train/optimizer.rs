@@ -1,13 +1,15 @@
 //! SGD, Adam and AdamW over the flat parameter buffers, exact against PyTorch and Keras; clipping by norm, parameter groups and
 //! gradient accumulation, all on the GPU.
 
+use super::loss_scaling::LossScaling;
+use super::trainer::IN_FLIGHT;
+use super::update::{Builder, ChunkState, Variable, locate, variable, whole};
 use crate::error::{Error, Result};
 use crate::gpu::Gpu;
 use crate::plan::{Dispatch, Location, Operand, ParameterStore, Program, TexturePlan};
 
-/// Values per block: what one workgroup updates. A block never crosses a parameter's end.
-const BLOCK: usize = 4096;
-
+/// Updates that may have been skipped on the GPU without the host's knowing, when it prepares another: all that are in flight.
+const UNKNOWN_SKIPS: usize = IN_FLIGHT;
 /// The update rule.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Rule {
@@ -143,12 +145,8 @@ pub struct OptimizerState {
     pub second: Vec<Vec<f32>>,
     /// Gradients of the micro-batches since the last update, summed; empty right after an update.
     pub accumulated: Vec<Vec<f32>>,
-}
-
-struct ChunkState {
-    first: wgpu::Buffer,
-    second: wgpu::Buffer,
-    sum: Option<wgpu::Buffer>,
+    /// In mixed precision, how the loss is scaled.
+    pub scaling: Option<LossScaling>,
 }
 
 /// An optimiser's GPU state and programs.
@@ -159,18 +157,14 @@ pub struct Optimizer {
     chunks: Vec<Option<ChunkState>>,
     groups: wgpu::Buffer,
     status: wgpu::Buffer,
+    /// Where the loss scale is, in mixed precision.
+    scale: Option<Location>,
+    /// Skipped updates that the host knows of.
+    skipped: u64,
     update: Program,
     accumulate_first: Program,
     accumulate_more: Program,
     bytes: u64,
-}
-
-/// A parameter with a gradient, as the tables describe it.
-struct Variable {
-    chunk: usize,
-    first_quad: usize,
-    len: usize,
-    group: usize,
 }
 
 impl Optimizer {
@@ -181,6 +175,17 @@ impl Optimizer {
         trained: &[usize],
         config: OptimizerConfig,
         loss: Option<&Location>,
+    ) -> Result<Self> {
+        Self::with_loss_scale(store, trained, config, loss, None)
+    }
+
+    /// As [`Optimizer::new`], for gradients that are as many times too large as the number at `scale` says: see [`LossScaling`].
+    pub fn with_loss_scale(
+        store: &ParameterStore,
+        trained: &[usize],
+        config: OptimizerConfig,
+        loss: Option<&Location>,
+        scale: Option<Location>,
     ) -> Result<Self> {
         config.check()?;
         let gpu = store.gpu().clone();
@@ -201,7 +206,8 @@ impl Optimizer {
             }
         })?;
         let group_count = config.groups.len() + 1;
-        let groups = gpu.storage("parameter groups", group_count as u64 * 32);
+        let rows = if scale.is_some() { UNKNOWN_SKIPS + 1 } else { 1 };
+        let groups = gpu.storage("parameter groups", 16 + (group_count * rows) as u64 * 32);
         let status = gpu.storage("optimiser status", 16);
         gpu.queue().write_buffer(&status, 0, bytemuck::cast_slice(&[1.0f32, 0.0, 0.0, 0.0]));
         let step = gpu.device().create_buffer(&wgpu::BufferDescriptor {
@@ -216,17 +222,45 @@ impl Optimizer {
             }
             None => whole(&gpu.storage("no loss", 16)),
         };
-        let builder = Builder { gpu: &gpu, store, config: &config, chunks: &chunks, variables: &variables, loss };
+        let scale_operand = scale.as_ref().map(|Location { buffer, offset, size }| Operand::Buffer {
+            buffer: buffer.clone(),
+            offset: *offset,
+            size: *size,
+        });
+        let builder = Builder {
+            gpu: &gpu,
+            store,
+            config: &config,
+            chunks: &chunks,
+            variables: &variables,
+            loss,
+            scale: scale_operand,
+            status: whole(&status),
+        };
         let mut program = |dispatches: Vec<Dispatch>| {
             let textures = TexturePlan::new(&gpu, &dispatches, locate)?;
             bytes += textures.allocated(&gpu);
             Program::new(&gpu, &dispatches, &textures, &locate, &step)
         };
-        let update = program(builder.update(&groups, &status))?;
+        let update = program(builder.update(&groups, rows))?;
         let accumulate_first = program(builder.accumulate(true))?;
         let accumulate_more = program(builder.accumulate(false))?;
-        let store = store.clone();
-        Ok(Optimizer { gpu, config, store, chunks, groups, status, update, accumulate_first, accumulate_more, bytes })
+        let optimizer = Optimizer {
+            gpu,
+            config,
+            store: store.clone(),
+            chunks,
+            groups,
+            status,
+            scale,
+            skipped: 0,
+            update,
+            accumulate_first,
+            accumulate_more,
+            bytes,
+        };
+        optimizer.write_scaling(LossScaling::default());
+        Ok(optimizer)
     }
 
     pub fn config(&self) -> &OptimizerConfig {
@@ -238,8 +272,8 @@ impl Optimizer {
         self.bytes
     }
 
-    /// `[1 if updates are applied, gradient norm of the last step]` as f32. The first turns 0 for good when a gradient or the loss
-    /// was not finite.
+    /// `[1 if the update was applied, gradient norm of the last step]` as f32. The first turns 0 for good when a gradient or the loss
+    /// was not finite; where the loss is scaled it is -1 after an update that was skipped for the scale's sake.
     pub fn status(&self) -> &wgpu::Buffer {
         &self.status
     }
@@ -251,12 +285,35 @@ impl Optimizer {
 
     /// Writes the hyperparameters of update `t` (counted from 1); they land before the next submission.
     pub fn prepare(&self, t: u64, settings: StepSettings) {
-        let all = self.config.groups.iter().map(|group| (group.rate_factor, group.weight_decay));
-        let words: Vec<f32> = all
-            .chain([(1.0, self.config.weight_decay)])
-            .flat_map(|(factor, decay)| self.hyperparameters(t, settings, f64::from(factor), f64::from(decay)))
-            .collect();
+        let mut words = vec![self.skipped as f32, 0.0, 0.0, 0.0];
+        for more in 0..if self.scale.is_some() { UNKNOWN_SKIPS as u64 + 1 } else { 1 } {
+            let applied = t.saturating_sub(self.skipped + more).max(1);
+            let all = self.config.groups.iter().map(|group| (group.rate_factor, group.weight_decay));
+            for (factor, decay) in all.chain([(1.0, self.config.weight_decay)]) {
+                words.extend(self.hyperparameters(applied, settings, f64::from(factor), f64::from(decay)));
+            }
+        }
         self.gpu.queue().write_buffer(&self.groups, 0, bytemuck::cast_slice(&words));
+    }
+
+    /// Takes note that an update was skipped; those not yet noted must be no more than [`UNKNOWN_SKIPS`].
+    pub(super) fn note_skipped(&mut self) {
+        self.skipped += 1;
+    }
+
+    fn write_scaling(&self, LossScaling { scale, updates, skipped }: LossScaling) {
+        if let Some(Location { buffer, offset, .. }) = &self.scale {
+            self.gpu.queue().write_buffer(buffer, *offset, bytemuck::bytes_of(&scale));
+            self.gpu.queue().write_buffer(&self.status, 8, bytemuck::cast_slice(&[updates, skipped]));
+        }
+    }
+
+    fn read_scaling(&self) -> Result<Option<LossScaling>> {
+        let Some(Location { buffer, offset, .. }) = &self.scale else { return Ok(None) };
+        let (scale, _) = self.gpu.read(buffer, *offset, 4)?.wait()?;
+        let (status, _) = self.gpu.read(&self.status, 8, 8)?.wait()?;
+        let words = bytemuck::pod_collect_to_vec::<u8, f32>(&[scale, status].concat());
+        Ok(Some(LossScaling { scale: words[0], updates: words[1], skipped: words[2] }))
     }
 
     fn hyperparameters(&self, t: u64, settings: StepSettings, factor: f64, weight_decay: f64) -> [f32; 8] {
@@ -307,6 +364,7 @@ impl Optimizer {
             first: self.read_state(|state| Some(state.first.clone()))?,
             second: self.read_state(|state| Some(state.second.clone()))?,
             accumulated: if accumulating { self.read_state(sums)? } else { Vec::new() },
+            scaling: self.read_scaling()?,
         })
     }
 
@@ -324,7 +382,11 @@ impl Optimizer {
     }
 
     /// Restores what [`Optimizer::download`] gave.
-    pub fn upload(&self, state: &OptimizerState) -> Result<()> {
+    pub fn upload(&mut self, state: &OptimizerState) -> Result<()> {
+        let scaling = state.scaling.unwrap_or_default();
+        scaling.check()?;
+        self.skipped = scaling.skipped as u64;
+        self.write_scaling(scaling);
         self.write_state(&state.first, |chunk| Some(&chunk.first))?;
         self.write_state(&state.second, |chunk| Some(&chunk.second))?;
         match state.accumulated.is_empty() {
@@ -351,144 +413,4 @@ impl Optimizer {
 /// The decimal value that an f32 setting such as 0.999 was written as: the libraries compute bias corrections in double.
 fn exact(value: f32) -> f64 {
     value.to_string().parse().unwrap_or(f64::from(value))
-}
-
-fn variable(store: &ParameterStore, config: &OptimizerConfig, index: usize) -> Variable {
-    let (place, name) = (store.place(index), &store.parameters().specs()[index].name);
-    let fits = |group: &ParameterGroup| group.prefixes.iter().any(|prefix| name.starts_with(prefix.as_str()));
-    let group = config.groups.iter().position(fits).unwrap_or(config.groups.len());
-    Variable { chunk: place.chunk, first_quad: place.offset / 4, len: place.len, group }
-}
-
-struct Builder<'a> {
-    gpu: &'a Gpu,
-    store: &'a ParameterStore,
-    config: &'a OptimizerConfig,
-    chunks: &'a [Option<ChunkState>],
-    variables: &'a [Variable],
-    loss: Operand,
-}
-
-/// The bytes of an operand: here all are buffers.
-fn locate(operand: &Operand) -> Option<Location> {
-    match operand {
-        Operand::Buffer { buffer, offset, size } => {
-            Some(Location { buffer: buffer.clone(), offset: *offset, size: *size })
-        }
-        _ => None,
-    }
-}
-
-fn whole(buffer: &wgpu::Buffer) -> Operand {
-    Operand::Buffer { buffer: buffer.clone(), offset: 0, size: buffer.size() }
-}
-
-impl Builder<'_> {
-    fn table(&self, label: &str, words: &[u32]) -> Operand {
-        let buffer = self.gpu.storage(label, words.len() as u64 * 4);
-        self.gpu.queue().write_buffer(&buffer, 0, bytemuck::cast_slice(words));
-        whole(&buffer)
-    }
-
-    /// The gradients that the update reads: this step's, or their sum over micro-batches.
-    fn gradients(&self, chunk: usize, state: &ChunkState) -> Operand {
-        whole(state.sum.as_ref().unwrap_or_else(|| self.store.gradients(chunk)))
-    }
-
-    fn used(&self) -> impl Iterator<Item = (usize, &ChunkState)> {
-        self.chunks.iter().enumerate().filter_map(|(index, state)| Some((index, state.as_ref()?)))
-    }
-
-    fn update(&self, groups: &wgpu::Buffer, status: &wgpu::Buffer) -> Vec<Dispatch> {
-        // Variables are numbered chunk by chunk, so that each one's blocks are neighbours among the partial sums.
-        let gradient_scale = 1.0 / self.config.accumulation as f32;
-        let mut ranges: Vec<u32> = Vec::new();
-        let mut tables: Vec<(usize, u32, Vec<u32>)> = Vec::new();
-        let mut block_count = 0u32;
-        for (chunk, _) in self.used() {
-            let mut blocks: Vec<u32> = Vec::new();
-            let first_block = block_count;
-            for variable in self.variables.iter().filter(|variable| variable.chunk == chunk) {
-                let number = (ranges.len() / 2) as u32;
-                let first = block_count;
-                for start in (0..variable.len).step_by(BLOCK) {
-                    let elements = (variable.len - start).min(BLOCK);
-                    let first_quad = variable.first_quad + start / 4;
-                    blocks.extend([first_quad as u32, elements as u32, number, variable.group as u32]);
-                    block_count += 1;
-                }
-                ranges.extend([first, block_count - first]);
-            }
-            tables.push((chunk, first_block, blocks));
-        }
-        let count = ranges.len() / 2;
-        let partials = whole(&self.gpu.storage("norm partials", u64::from(block_count) * 4));
-        let factors = whole(&self.gpu.storage("clip factors", count as u64 * 4));
-        let squares = whole(&self.gpu.storage("squared norms", count as u64 * 4));
-        let (clipping, limit) = match (self.config.clipping, self.config.convention) {
-            (Clipping::None, _) => (0, 1.0),
-            (Clipping::GlobalNorm(limit), Convention::PyTorch) => (1, limit),
-            (Clipping::GlobalNorm(limit), Convention::Keras) => (2, limit),
-            (Clipping::ParameterNorm(limit), _) => (3, limit),
-        };
-        let (rule, nesterov) = match (self.config.rule, self.config.convention) {
-            (Rule::Adam { .. }, _) => (0, false),
-            (Rule::Sgd { nesterov, .. }, Convention::PyTorch) => (1, nesterov),
-            (Rule::Sgd { nesterov, .. }, Convention::Keras) => (2, nesterov),
-        };
-        let (mut norms, mut updates) = (Vec::new(), Vec::new());
-        for ((chunk, first_block, blocks), (_, state)) in tables.iter().zip(self.used()) {
-            let number = blocks.len() / 4;
-            let table = self.table("blocks", blocks);
-            norms.push(
-                Dispatch::new("gradient_norm", &[], number as u32)
-                    .bind("gradients", self.gradients(*chunk, state))
-                    .bind("blocks", table.clone())
-                    .bind("partials", partials.clone())
-                    .set("blocks", number)
-                    .set("first_block", *first_block as usize)
-                    .set_float("gradient_scale", gradient_scale),
-            );
-            updates.push(
-                Dispatch::new("optimizer", &[], number as u32)
-                    .bind("parameters", whole(&self.store.chunks()[*chunk].values))
-                    .bind("gradients", self.gradients(*chunk, state))
-                    .bind("first", whole(&state.first))
-                    .bind("second", whole(&state.second))
-                    .bind("blocks", table)
-                    .bind("groups_of", whole(groups))
-                    .bind("factors", factors.clone())
-                    .bind("status", whole(status))
-                    .set("blocks", number)
-                    .set("rule", rule)
-                    .set("nesterov", usize::from(nesterov)),
-            );
-        }
-        let clip = Dispatch::new("gradient_clip", &[], 1)
-            .bind("partials", partials)
-            .bind("variables", self.table("variables", &ranges))
-            .bind("squares", squares)
-            .bind("status", whole(status))
-            .bind("factors", factors)
-            .bind("loss", self.loss.clone())
-            .set("variables", count)
-            .set("clipping", clipping)
-            .set_float("limit", limit)
-            .set_float("gradient_scale", gradient_scale);
-        norms.into_iter().chain([clip]).chain(updates).collect()
-    }
-
-    fn accumulate(&self, first: bool) -> Vec<Dispatch> {
-        let dispatch = |(chunk, state): (usize, &ChunkState)| {
-            let quads = self.store.chunks()[chunk].len / 4;
-            let dispatch = Dispatch::new("accumulate", &[], quads.div_ceil(64) as u32)
-                .bind("gradients", whole(self.store.gradients(chunk)))
-                .bind("sum", whole(state.sum.as_ref()?))
-                .bind("loss", self.loss.clone())
-                .set("quads", quads)
-                .set("first", usize::from(first));
-            Some(dispatch)
-        };
-        self.used().filter_map(dispatch).collect()
-    }
 }

@@ -4,12 +4,12 @@ use super::optimizer::{Optimizer, OptimizerConfig, OptimizerState, StepSettings}
 use super::running;
 use crate::error::{Error, Result};
 use crate::gpu::{Gpu, Readback};
-use crate::graph::Graph;
+use crate::graph::{Graph, LOSS_SCALE, Precision};
 use crate::plan::{Batch, MemoryReport, Mode, ParameterStore, Plan, Program, StepUniform, Values};
 use std::collections::VecDeque;
 
 /// Losses in flight before a step waits for the oldest.
-const IN_FLIGHT: usize = 8;
+pub(super) const IN_FLIGHT: usize = 8;
 /// Bytes read back per step: the loss, then the optimiser's status.
 const REPORT_BYTES: u64 = 12;
 
@@ -21,6 +21,8 @@ pub struct StepReport {
     pub loss: f32,
     /// Global norm of the gradients before clipping; of the step's update, so 0 within an accumulation.
     pub gradient_norm: f32,
+    /// The update was skipped, in mixed precision: a gradient was too large for its scale, which is halved for the next.
+    pub skipped: bool,
     /// Real samples of its batch.
     pub samples: usize,
 }
@@ -66,7 +68,11 @@ impl Trainer {
     ) -> Result<Self> {
         let plan = Plan::new(store, Mode::Gradients, build)?;
         let (loss, _) = plan.output_location("loss")?;
-        let optimizer = Optimizer::new(store, plan.trained(), config, Some(&loss))?;
+        let scale = match plan.recording().precision {
+            Precision::F32 => None,
+            Precision::Mixed => Some(plan.input_location(LOSS_SCALE)?),
+        };
+        let optimizer = Optimizer::with_loss_scale(store, plan.trained(), config, Some(&loss), scale)?;
         let running = running::program(store, &plan, optimizer.status())?;
         let gpu = store.gpu().clone();
         // those in flight, and that of the step being recorded
@@ -210,10 +216,15 @@ impl Trainer {
             if !loss.is_finite() || applied == 0.0 {
                 return Err(self.explain()?);
             }
-            if (step + 1).is_multiple_of(self.accumulation()) {
+            let updates = (step + 1).is_multiple_of(self.accumulation());
+            if updates {
                 self.accumulated.clear();
             }
-            reports.push(StepReport { step, loss, gradient_norm, samples });
+            let skipped = updates && applied < 0.0;
+            if skipped {
+                self.optimizer.note_skipped();
+            }
+            reports.push(StepReport { step, loss, gradient_norm, skipped, samples });
         }
         Ok(reports)
     }

@@ -1,6 +1,6 @@
 //! Runs a case that is a graph of ops: its inputs in, every output, and the gradient of sum(output * cotangent) for every input.
 
-use crate::golden_harness::{Case, Comparison, Outcome};
+use crate::golden_harness::{Case, Comparison, Outcome, precision, write_loss_scale};
 use limbic::gpu::Gpu;
 use limbic::graph::{Graph, Parameters, Shape, Var};
 use limbic::plan::{Mode, ParameterStore, Plan};
@@ -49,6 +49,7 @@ where
     let mut known = true;
     let mut sizes = Vec::new();
     let plan = Plan::new(&store, mode, |graph| {
+        graph.set_precision(precision());
         let inputs = declare(case, graph);
         let Some(outputs) = build(name, case.settings(), graph, &inputs) else {
             known = false;
@@ -76,6 +77,7 @@ where
     let plan = plan.map_err(|error| error.to_string())?;
     let text = |error: Error| error.to_string();
     write_inputs(case, &plan).map_err(text)?;
+    write_loss_scale(&plan).map_err(text)?;
     for (key, tensor) in case.cotangents() {
         plan.write(&format!("cotangent/{key}"), tensor.as_f32().unwrap_or_default()).map_err(text)?;
     }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use limbic::graph::Precision;
 use limbic::weights::{Tensor, TensorData};
 
 use super::file::Case;
@@ -10,6 +11,12 @@ use super::file::Case;
 const FORWARD: f64 = 1e-5;
 /// Of the largest gradient of the case.
 const GRADIENT: f64 = 1e-4;
+/// Half the distance of neighbouring 16-bit floats, relative to them.
+const HALF_UNIT: f64 = 1.0 / 2048.0;
+/// In mixed precision, of the tensor's largest value: some ten tensors on the way to it were rounded, each by a unit at most.
+const MIXED_FORWARD: f64 = 8.0 * HALF_UNIT;
+/// In mixed precision, of the largest gradient of the case: twice as many.
+const MIXED_GRADIENT: f64 = 16.0 * HALF_UNIT;
 /// How often the library's own float32 deviation is borne.
 const F32_DEVIATIONS: f64 = 4.0;
 
@@ -81,20 +88,24 @@ impl<'a> Comparison<'a> {
         keep: impl Fn(usize) -> bool,
     ) {
         let scale = self.case.get(key).map_or(0.0, largest);
-        let tolerance = (FORWARD * scale).max(F32_DEVIATIONS * self.case.f32_dev(key));
+        let tolerance = (forward() * scale).max(F32_DEVIATIONS * self.case.f32_dev(key));
         self.judge(key, shape, values, keep, Law::Tensor { scale, tolerance });
     }
 
     /// A gradient; `key` starts with "grad/".
     pub fn gradient<T: Into<f64> + Copy>(&mut self, key: &str, shape: &[usize], values: &[T]) {
         let scale = self.gradient_scale;
-        let tolerance = (GRADIENT * scale).max(F32_DEVIATIONS * self.case.f32_dev(key));
-        self.judge(key, shape, values, |_| true, Law::Tensor { scale, tolerance });
+        let tolerance = (gradient() * scale).max(F32_DEVIATIONS * self.case.f32_dev(key));
+        let values: Vec<f64> = values.iter().map(|&value| value.into() / f64::from(super::loss_scale())).collect();
+        self.judge(key, shape, &values, |_| true, Law::Tensor { scale, tolerance });
     }
 
     /// `after/<optimizer>/<name>`, only where `stable/<optimizer>/<name>` is 1 if the file has such a mask.
     pub fn after_steps<T: Into<f64> + Copy>(&mut self, optimizer: &str, name: &str, shape: &[usize], values: &[T]) {
         let key = format!("after/{optimizer}/{name}");
+        if super::precision() == Precision::Mixed && optimizer.contains("adam") {
+            return self.waive(&key, "Adam moves by a gradient's sign, however small");
+        }
         let Some(stable) = self.case.get(&format!("stable/{optimizer}/{name}")) else {
             return self.forward(&key, shape, values);
         };
@@ -104,7 +115,7 @@ impl<'a> Comparison<'a> {
         // The tensor's own f32_dev is that of its unstable elements.
         let rest = &self.case.file.meta["adam_compare"][optimizer]["max_f32_dev_on_the_rest"];
         let scale = self.case.get(&key).map_or(0.0, largest);
-        let tolerance = (FORWARD * scale).max(F32_DEVIATIONS * rest.as_f64().unwrap_or(0.0));
+        let tolerance = (forward() * scale).max(F32_DEVIATIONS * rest.as_f64().unwrap_or(0.0));
         self.judge(&key, shape, values, |index| mask[index] == 1, Law::Tensor { scale, tolerance });
     }
 
@@ -201,6 +212,14 @@ impl<'a> Comparison<'a> {
             self.worst = Some(worst);
         }
     }
+}
+
+fn forward() -> f64 {
+    if super::precision() == Precision::Mixed { MIXED_FORWARD } else { FORWARD }
+}
+
+fn gradient() -> f64 {
+    if super::precision() == Precision::Mixed { MIXED_GRADIENT } else { GRADIENT }
 }
 
 impl Law {

@@ -6,13 +6,40 @@ pub mod compare;
 pub mod file;
 pub mod report;
 
+use limbic::graph::{LOSS_SCALE, Precision};
+use limbic::plan::Plan;
 use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 pub use compare::{Comparison, Outcome};
 pub use file::{Case, GoldenFile};
 pub use report::Report;
+
+static MIXED: AtomicBool = AtomicBool::new(false);
+/// What losses are scaled by in mixed precision: a power of two, so that it rounds nothing.
+const SCALE: f32 = 256.0;
+
+/// Has all further cases run in mixed precision, and compared with its tolerances.
+pub fn mix() {
+    MIXED.store(true, Ordering::Relaxed);
+}
+
+/// What cases run in.
+pub fn precision() -> Precision {
+    if MIXED.load(Ordering::Relaxed) { Precision::Mixed } else { Precision::F32 }
+}
+
+/// How many times too large a plan's gradients are.
+pub fn loss_scale() -> f32 {
+    if precision() == Precision::Mixed { SCALE } else { 1.0 }
+}
+
+/// Tells `plan` of [`loss_scale`].
+pub fn write_loss_scale(plan: &Plan) -> limbic::Result<()> {
+    if plan.has_input(LOSS_SCALE) { plan.write(LOSS_SCALE, &[loss_scale()]) } else { Ok(()) }
+}
 
 /// Runs one case of limbic against its golden values.
 pub type Run = fn(&Case<'_>) -> Outcome;

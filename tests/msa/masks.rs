@@ -1,6 +1,7 @@
 //! The masking laws of the whole model: what is padded is never read into a result, forward or backward.
 
-use crate::model::{Outcome, Sample, TABLE, bits, config, finite, run, store, three};
+use crate::model::{Outcome, Sample, TABLE, bits, config, finite, run, run_in, store, three};
+use limbic::graph::Precision;
 use limbic::models::msa::{Encoder, Fusion, Msa, MsaConfig, Pooling};
 
 /// Real steps of text, audio and video of three clips; none fills its sequence in every modality.
@@ -43,6 +44,22 @@ fn what_padding_holds_changes_no_output_and_no_gradient_bit_for_bit() {
             for gradient in padded.input_gradients.iter().chain(&padded.gradients) {
                 assert!(finite(gradient));
             }
+        }
+    }
+}
+
+#[test]
+fn nor_does_it_in_mixed_precision() {
+    for config in configs() {
+        let model = Msa::new(&config).unwrap();
+        let store = store(&model);
+        let outcome =
+            |pad| run_in(Precision::Mixed, &model, &store, &Sample::new(&config, &SEQ_LENS, &LENS, pad), true);
+        let base = outcome(0.0);
+        assert!(base.gradients.iter().any(|gradient| gradient.iter().any(|value| *value != 0.0)));
+        assert!(base.gradients.iter().chain(&base.input_gradients).all(|gradient| finite(gradient)));
+        for pad in [f32::NAN, f32::INFINITY, 3e38] {
+            assert_same(&format!("padding of {pad}"), &outcome(pad), &base);
         }
     }
 }

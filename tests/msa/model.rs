@@ -1,7 +1,7 @@
 //! A small model in a graph with gradients, and everything that comes out of it.
 
 use crate::support::{gpu, noise};
-use limbic::graph::Graph;
+use limbic::graph::{Graph, LOSS_SCALE, Precision};
 use limbic::models::msa::{Encoder, Fusion, ModalityConfig, ModalityInput, Msa, MsaConfig, Pooling};
 use limbic::nn::Context;
 use limbic::plan::{Mode, ParameterStore, Plan};
@@ -150,8 +150,14 @@ fn graph(model: &Msa, graph: &Graph, batch: usize, seq_lens: &[usize], explicit:
 
 /// Runs `sample` through `model`, with the masks given or derived.
 pub fn run(model: &Msa, store: &ParameterStore, sample: &Sample, explicit: bool) -> Outcome {
+    run_in(Precision::F32, model, store, sample, explicit)
+}
+
+/// [`run`] in a given precision. In mixed precision the gradients are a power of two too large.
+pub fn run_in(precision: Precision, model: &Msa, store: &ParameterStore, sample: &Sample, explicit: bool) -> Outcome {
     let mut names = Vec::new();
     let plan = Plan::new(store, Mode::Gradients, |g| {
+        g.set_precision(precision);
         names = graph(model, g, sample.batch, &sample.seq_lens, explicit);
         Ok(())
     })
@@ -164,6 +170,9 @@ pub fn run(model: &Msa, store: &ParameterStore, sample: &Sample, explicit: bool)
         }
     }
     plan.write("cotangent", &noise(sample.batch * modalities.len(), 99)).expect("the cotangent");
+    if plan.has_input(LOSS_SCALE) {
+        plan.write(LOSS_SCALE, &[256.0]).expect("the loss scale");
+    }
     plan.run().expect("a run");
     let read = |name: &str| plan.read(name).unwrap_or_else(|error| panic!("{error}"));
     let gradients: Vec<_> = (0..store.chunks().len()).map(|chunk| store.gradients(chunk)).collect();

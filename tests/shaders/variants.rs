@@ -2,7 +2,7 @@
 
 use crate::noop::{self, KINDS};
 use limbic::gpu::{Gpu, GpuOptions, KernelKey};
-use limbic::graph::{DType, Graph, Init, Parameters, Var};
+use limbic::graph::{DType, Graph, Init, Parameters, Precision, Var};
 use limbic::models::msa::{
     BaselineConfig, BatchShape, Msa, MsaBaseline, MsaConfig, Pooling, Preset, RegressionLoss, SentimentModel,
     scoring_graph, training_graph,
@@ -55,12 +55,24 @@ pub fn taken() -> BTreeSet<KernelKey> {
 /// The kernels of the graph that `build` makes, forward and backward. What it returns is summed up to a loss.
 fn kernels_of<F>(gpu: &Gpu, name: &str, build: F) -> BTreeSet<KernelKey>
 where
-    F: for<'g> FnOnce(&'g Graph) -> Vec<Var<'g>>,
+    F: for<'g> Fn(&'g Graph) -> Vec<Var<'g>>,
+{
+    [Precision::F32, Precision::Mixed]
+        .into_iter()
+        .flat_map(|precision| kernels_in(precision, gpu, name, &build))
+        .collect()
+}
+
+/// [`kernels_of`] in a given precision. In mixed precision results are not outputs: those stay 32-bit.
+fn kernels_in<F>(precision: Precision, gpu: &Gpu, name: &str, build: &F) -> BTreeSet<KernelKey>
+where
+    F: for<'g> Fn(&'g Graph) -> Vec<Var<'g>>,
 {
     let store = ParameterStore::new(gpu, &Parameters::new(), &[]).expect("an empty store");
     let plan = Plan::new(&store, Mode::Gradients, |graph| {
+        graph.set_precision(precision);
         let results = build(graph);
-        for (index, result) in results.iter().enumerate() {
+        for (index, result) in results.iter().enumerate().filter(|_| precision == Precision::F32) {
             result.named(&format!("result{index}"));
         }
         let floats = results.into_iter().filter(|result| result.dtype() == DType::F32);
@@ -403,12 +415,18 @@ fn models(gpu: &Gpu) -> BTreeSet<KernelKey> {
         let store = ParameterStore::new(gpu, model.parameters(), &model.parameters().initial_values(1));
         let store = store.expect("a small model");
         let shape = BatchShape::full(3, model.modalities());
-        let training = Plan::new(&store, Mode::Gradients, |graph| {
-            training_graph(model.as_ref(), graph, &shape, RegressionLoss::Huber)
-        });
-        let scoring = Plan::new(&store, Mode::Forward, |graph| scoring_graph(model.as_ref(), graph, &shape));
-        for plan in [training, scoring] {
-            keys.extend(plan.unwrap_or_else(|error| panic!("{error}")).program().kernels().cloned());
+        for precision in [Precision::F32, Precision::Mixed] {
+            let training = Plan::new(&store, Mode::Gradients, |graph| {
+                graph.set_precision(precision);
+                training_graph(model.as_ref(), graph, &shape, RegressionLoss::Huber)
+            });
+            let scoring = Plan::new(&store, Mode::Forward, |graph| {
+                graph.set_precision(precision);
+                scoring_graph(model.as_ref(), graph, &shape)
+            });
+            for plan in [training, scoring] {
+                keys.extend(plan.unwrap_or_else(|error| panic!("{error}")).program().kernels().cloned());
+            }
         }
     }
     keys

@@ -6,9 +6,10 @@ mod cases;
 #[allow(unused_imports)]
 pub use cases::cases;
 use limbic::gpu::{Gpu, GpuOptions};
-use limbic::graph::{Graph, Parameters, Shape, Var};
+use limbic::graph::{Graph, LOSS_SCALE, Parameters, Precision, Shape, Var};
 use limbic::plan::{Mode, ParameterStore, Plan};
 use limbic::{Error, Result};
+use std::collections::BTreeSet;
 use std::sync::OnceLock;
 
 /// The machine's adapter, opened once per test binary. There is no way to skip: without an adapter the test fails.
@@ -88,7 +89,12 @@ pub struct Outcome {
     pub outputs: Vec<Vec<f32>>,
     pub gradients: Vec<Option<Vec<f32>>>,
     pub loss: f32,
+    /// The kernels that read or wrote halves.
+    pub halving: BTreeSet<&'static str>,
 }
+
+/// What losses are scaled by in mixed precision.
+pub const SCALE: f32 = 1024.0;
 
 /// Builds `build` over `inputs` in the MIDDLE of a graph: every float input is first multiplied by 1.5 (so an op that ignores the
 /// incoming gradient or returns it unscaled is caught), every output is weighted by a fixed random cotangent and by 0.75, and the
@@ -105,9 +111,18 @@ pub fn run_on<F>(gpu: &Gpu, inputs: &[Value], build: F) -> Result<Outcome>
 where
     F: for<'g> Fn(&'g Graph, &[Var<'g>]) -> Vec<Var<'g>>,
 {
+    run_in(Precision::F32, gpu, inputs, build)
+}
+
+/// [`run`] in a given precision; the gradients are those of the loss itself.
+pub fn run_in<F>(precision: Precision, gpu: &Gpu, inputs: &[Value], build: F) -> Result<Outcome>
+where
+    F: for<'g> Fn(&'g Graph, &[Var<'g>]) -> Vec<Var<'g>>,
+{
     let store = ParameterStore::new(gpu, &Parameters::new(), &[])?;
     let mut sizes = Vec::new();
     let plan = Plan::new(&store, Mode::Gradients, |graph| {
+        graph.set_precision(precision);
         let vars: Vec<Var<'_>> = inputs
             .iter()
             .enumerate()
@@ -141,17 +156,23 @@ where
     for (index, shape) in sizes.iter().enumerate() {
         plan.write(&format!("cotangent{index}"), &noise(shape.len(), 1000 + index as u64))?;
     }
+    let scale = if precision == Precision::Mixed { SCALE } else { 1.0 };
+    if plan.has_input(LOSS_SCALE) {
+        plan.write(LOSS_SCALE, &[scale])?;
+    }
     plan.run()?;
+    let unscaled = |gradient: Vec<f32>| gradient.into_iter().map(|value| value / scale).collect();
     let outputs = (0..sizes.len()).map(|index| plan.read(&format!("y{index}"))).collect::<Result<Vec<_>>>()?;
     let gradients = inputs
         .iter()
         .enumerate()
         .map(|(index, input)| {
-            matches!(input, Value::Float(..)).then(|| plan.read(&format!("grad/x{index}")).ok()).flatten()
+            matches!(input, Value::Float(..)).then(|| plan.read(&format!("grad/x{index}")).ok().map(unscaled)).flatten()
         })
         .collect();
     let loss = plan.read("loss")?[0];
-    Ok(Outcome { outputs, gradients, loss })
+    let halving = plan.program().kernels().filter(|key| !key.halves.is_empty()).map(|key| key.shader).collect();
+    Ok(Outcome { outputs, gradients, loss, halving })
 }
 
 /// The loss of [`run`] in f64, recomputed from its f32 outputs.

@@ -4,6 +4,7 @@
 mod checkpoint_scopes;
 mod faults;
 mod learning;
+mod mixed;
 mod resume;
 mod running;
 mod stopping;

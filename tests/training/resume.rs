@@ -1,7 +1,8 @@
 //! A run that is stopped anywhere, saved, and taken up by a new process ends with the bits of one that was never stopped.
 
-use crate::tiny::{batch, model, store, trainer, weights};
+use crate::tiny::{batch, mixed_trainer, model, store, trainer, weights};
 use limbic::Result;
+use limbic::graph::Precision;
 use limbic::models::msa::Msa;
 use limbic::plan::{Batch, ParameterStore};
 use limbic::train::checkpoint::Checkpoint;
@@ -82,6 +83,7 @@ struct Setting {
     name: &'static str,
     optimizer: OptimizerConfig,
     schedule: Schedule,
+    precision: Precision,
 }
 
 fn settings() -> Vec<Setting> {
@@ -93,12 +95,20 @@ fn settings() -> Vec<Setting> {
         Setting {
             name: "AdamW, accumulation 2, cosine",
             optimizer: OptimizerConfig { accumulation: 2, clipping, ..OptimizerConfig::adamw(0.01) },
-            schedule: cosine,
+            schedule: cosine.clone(),
+            precision: Precision::F32,
         },
         Setting {
             name: "momentum, accumulation 2, plateau",
             optimizer: momentum,
             schedule: Schedule::Plateau(plateau),
+            precision: Precision::F32,
+        },
+        Setting {
+            name: "AdamW, mixed precision, cosine",
+            optimizer: OptimizerConfig { clipping, ..OptimizerConfig::adamw(0.01) },
+            schedule: cosine,
+            precision: Precision::Mixed,
         },
     ]
 }
@@ -111,7 +121,11 @@ fn run(model: &Msa, setting: &Setting, stops: &[usize]) -> End {
     for (index, steps) in stops.iter().copied().chain([usize::MAX]).enumerate() {
         let stop = AtomicBool::new(false);
         let store = store(model, if index == 0 { 1 } else { 77 });
-        let mut trainer = trainer(model, &store, setting.optimizer.clone(), 9);
+        let make = match setting.precision {
+            Precision::F32 => trainer,
+            Precision::Mixed => mixed_trainer,
+        };
+        let mut trainer = make(model, &store, setting.optimizer.clone(), 9);
         let mut fit = if index == 0 {
             let state = RunState::new(setting.schedule.clone(), EarlyStopping::new(10));
             Fit::new(&mut trainer, EPOCHS, state, Some(&checkpoint), &stop)
@@ -189,14 +203,16 @@ fn a_state_that_is_not_there_or_is_broken_or_of_another_model_is_an_error_that_n
     // of a model without fusion
     let other = Msa::new(&crate::tiny::config(0.1).only("text")).unwrap();
     let values = other.parameters().initial_values(1);
-    let moments = OptimizerState { first: values.clone(), second: values.clone(), accumulated: Vec::new() };
+    let moments =
+        OptimizerState { first: values.clone(), second: values.clone(), accumulated: Vec::new(), scaling: None };
     let state = |lr| RunState::new(Schedule::Constant { lr }, EarlyStopping::new(3));
     checkpoint.save_state(other.parameters(), &values, &moments, &state(1e-3)).unwrap();
     let message = resume(&checkpoint);
     assert!(message.contains("audio_encoder.projection.weight"), "{message}");
     // a rate that would end the run in NaN
     let values = model.parameters().initial_values(1);
-    let moments = OptimizerState { first: values.clone(), second: values.clone(), accumulated: Vec::new() };
+    let moments =
+        OptimizerState { first: values.clone(), second: values.clone(), accumulated: Vec::new(), scaling: None };
     checkpoint.save_state(model.parameters(), &values, &moments, &state(-1.0)).unwrap();
     assert!(resume(&checkpoint).contains("lr is -1"));
 }

@@ -2,6 +2,7 @@
 
 use crate::support::{gpu, noise};
 use limbic::gpu::Gpu;
+use limbic::graph::{Graph, Precision};
 use limbic::models::msa::{
     BatchShape, Encoder, Fusion, ModalityConfig, Msa, MsaConfig, Objective, Pooling, RegressionLoss, training_graph,
 };
@@ -64,6 +65,15 @@ pub fn trainer_with(
     objective: impl Into<Objective>,
 ) -> Trainer {
     Trainer::new(store, config, seed, |graph| training_graph(model, graph, &shape(), objective)).expect("a trainer")
+}
+
+/// [`trainer`] in mixed precision.
+pub fn mixed_trainer(model: &Msa, store: &ParameterStore, config: OptimizerConfig, seed: u32) -> Trainer {
+    let build = |graph: &Graph| {
+        graph.set_precision(Precision::Mixed);
+        training_graph(model, graph, &shape(), RegressionLoss::Mse)
+    };
+    Trainer::new(store, config, seed, build).expect("a trainer")
 }
 
 /// Real steps of a modality in row `clip` of batch `index`; the third clip has no audio at all.

@@ -3,7 +3,7 @@
 use super::config::{EmotionTask, ModalityConfig};
 use super::{ModalityInput, Msa, MsaBaseline, MsaOutput};
 use crate::error::{Error, Result};
-use crate::graph::{DType, Graph, Parameters, Var};
+use crate::graph::{DType, Graph, Parameters, Precision, Var};
 use crate::models::RegressionLoss;
 use crate::nn::Context;
 use crate::plan::{Batch, Mode, ParameterStore, Plan};
@@ -208,7 +208,20 @@ pub struct Scorer {
 
 impl Scorer {
     pub fn new(store: &ParameterStore, model: &dyn SentimentModel, shape: &BatchShape) -> Result<Self> {
-        let plan = Plan::new(store, Mode::Forward, |graph| scoring_graph(model, graph, shape))?;
+        Self::with_precision(store, model, shape, Precision::F32)
+    }
+
+    /// As [`Scorer::new`], with what lies between the layers kept in `precision`.
+    pub fn with_precision(
+        store: &ParameterStore,
+        model: &dyn SentimentModel,
+        shape: &BatchShape,
+        precision: Precision,
+    ) -> Result<Self> {
+        let plan = Plan::new(store, Mode::Forward, |graph| {
+            graph.set_precision(precision);
+            scoring_graph(model, graph, shape)
+        })?;
         Ok(Scorer { plan, shape: shape.clone() })
     }
 

@@ -29,10 +29,12 @@ pub fn rows(options: &Options) -> Result<Vec<Row>> {
         for ((cache, limbic), burn) in ["cold", "cached"].into_iter().zip(limbic?).zip(burn?) {
             let measured = |lib, seconds| Measured::new(lib, "", of(vec![seconds], 1), None);
             let op = format!("{name}_{cache}");
-            let row =
-                Row { op, limbic: measured("limbic", limbic), burn: vec![measured("burn", burn)], ..Row::default() };
-            eprintln!("{}", crate::report::progress(&row));
-            rows.push(row);
+            rows.push(Row {
+                op,
+                limbic: measured("limbic", limbic),
+                burn: vec![measured("burn", burn)],
+                ..Row::default()
+            });
         }
     }
     Ok(rows)

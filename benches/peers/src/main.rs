@@ -56,28 +56,37 @@ fn run(options: &Options, begun: Instant) -> Result<()> {
         println!("{}", begun.elapsed().as_secs_f64());
         return Ok(());
     }
-    let burn = Burn::new(&gpu.info().name)?;
-    let setting = Setting::of(&gpu, LOCK);
+    measure(options, &gpu, &peers)
+}
+
+/// All rows that are asked for, between two measurements of the roofs.
+fn measure(options: &Options, gpu: &Gpu, peers: &[Peer]) -> Result<()> {
+    let setting = Setting::of(gpu, LOCK);
+    let default = Path::new(env!("CARGO_MANIFEST_DIR")).join("results");
+    let folder = default.join(format!("{}-{}", setting.slug(), setting.date));
+    let folder = options.out.as_ref().unwrap_or(&folder);
     let others = Others::read(&options.with)?;
-    let bench = Bench { gpu: &gpu, burn: &burn, options, stopwatch: Stopwatch::new(&gpu, options.pace()) };
-    let mut roofs = Roofs::default();
-    let mut rows = bench.roofs(&mut roofs)?;
+    let burn = Burn::new(&gpu.info().name)?;
+    let bench = Bench { gpu, burn: &burn, options, stopwatch: Stopwatch::new(gpu, options.pace()) };
+    let burn = format!("burn {}", system::locked_version(LOCK, "burn"));
+    let mut run = Run { setting, burn, roofs: Roofs::default(), rows: Vec::new() };
+    run.rows = bench.roofs(&mut run.roofs)?;
     for subject in rows::subjects().iter().filter(|subject| options.wants(&subject.name)) {
         let peers: Vec<&Peer> = peers.iter().filter(|peer| peer.row == subject.name).collect();
-        let mut row = bench.row(subject, &peers)?;
-        row.others = others.find(&subject.name);
-        eprintln!("{}", report::progress(&row));
-        rows.push(row);
+        let row = Row { others: others.find(&subject.name), ..bench.row(subject, &peers)? };
+        run.add(row);
+        // a run takes hours: what is there is kept, should it be cut off
+        report::save(folder, &run)?;
     }
-    rows.extend(cold::rows(options)?);
-    bench.roofs(&mut roofs)?;
-    rows.iter_mut().for_each(|row| row.under(&roofs));
-    let burn = format!("burn {}", system::locked_version(LOCK, "burn"));
-    let run = Run { setting, burn, roofs, rows };
+    for row in cold::rows(options)? {
+        run.add(row);
+    }
+    bench.roofs(&mut run.roofs)?;
+    run.rows.iter_mut().for_each(|row| row.under(&run.roofs));
     println!("{}", report::markdown(&run));
-    let default = Path::new(env!("CARGO_MANIFEST_DIR")).join("results");
-    let folder = default.join(format!("{}-{}", run.setting.slug(), run.setting.date));
-    report::save(options.out.as_ref().unwrap_or(&folder), &run)
+    report::save(folder, &run)?;
+    eprintln!("saved in {}", folder.display());
+    Ok(())
 }
 
 fn list(peers: &[Peer]) {
@@ -136,7 +145,6 @@ impl Bench<'_> {
             roofs.raise(running.work, timing.min);
             let limbic = Measured::new("limbic", "", timing, running.memory);
             let row = Row { op: subject.name, limbic, work: running.work, ..Row::default() };
-            eprintln!("{}", report::progress(&row));
             rows.push(row);
         }
         Ok(rows)

@@ -17,6 +17,15 @@ pub struct Run {
     pub rows: Vec<Row>,
 }
 
+impl Run {
+    /// Keeps a row, and says so at once.
+    pub fn add(&mut self, mut row: Row) {
+        row.under(&self.roofs);
+        eprintln!("{}", progress(&row));
+        self.rows.push(row);
+    }
+}
+
 /// What one library took for a row.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Measured {
@@ -100,7 +109,7 @@ fn short(value: f64) -> String {
 }
 
 /// A line for whoever waits.
-pub fn progress(row: &Row) -> String {
+fn progress(row: &Row) -> String {
     let burn = row.burn().map_or_else(String::new, |burn| {
         format!("  burn {:>9} ms  {:.1} times faster", short(burn.ms), burn.ms / row.limbic.ms)
     });
@@ -185,6 +194,5 @@ pub fn save(folder: &Path, run: &Run) -> Result<()> {
     for (name, text) in files {
         std::fs::write(folder.join(name), text).map_err(failed)?;
     }
-    eprintln!("saved in {}", folder.display());
     Ok(())
 }

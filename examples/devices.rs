@@ -2,6 +2,9 @@
 //!
 //! `cargo run --release --example devices` lists all; `-- --adapter NAME` opens one and runs a small graph on it.
 
+#[path = "support/exit.rs"]
+mod exit;
+
 use clap::Parser;
 use limbic::gpu::{AdapterSummary, Capabilities, Gpu, GpuOptions, adapters};
 use limbic::graph::Parameters;
@@ -23,13 +26,7 @@ fn main() -> ExitCode {
         Some(wish) => try_out(&wish),
         None => list(),
     };
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("{error}");
-            ExitCode::FAILURE
-        }
-    }
+    exit::exit_on_error(outcome)
 }
 
 fn list() -> limbic::Result<()> {

@@ -4,6 +4,8 @@
 
 #[path = "support/common.rs"]
 mod common;
+#[path = "support/exit.rs"]
+mod exit;
 #[path = "support/msa.rs"]
 mod msa;
 #[path = "support/output.rs"]
@@ -46,7 +48,7 @@ struct Options {
 }
 
 fn main() -> ExitCode {
-    common::exit_on_error(predict(&Options::parse()))
+    exit::exit_on_error(predict(&Options::parse()))
 }
 
 fn predict(options: &Options) -> Result<()> {

@@ -3,6 +3,8 @@
 //! Without files it measures the flow of scenes whose motion is known, and draws those and a face that moves. With two PNG files of one
 //! size it draws the flow from the first to the second. The table goes to standard output.
 
+#[path = "support/exit.rs"]
+mod exit;
 #[path = "support/motion.rs"]
 mod motion;
 
@@ -55,13 +57,7 @@ fn main() -> ExitCode {
         (Some(first), Some(second)) => of_files(&options, first, second),
         _ => of_scenes(&options),
     };
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    exit::exit_on_error(outcome)
 }
 
 /// What computes flows: a device and how to.

@@ -2,6 +2,8 @@
 //!
 //! Clips of several drawn subjects go through a face network; its features, averaged over a clip, are judged and drawn.
 
+#[path = "support/exit.rs"]
+mod exit;
 #[path = "support/faces.rs"]
 #[allow(dead_code)]
 mod faces;
@@ -44,13 +46,7 @@ struct Options {
 }
 
 fn main() -> ExitCode {
-    match run(&Options::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    exit::exit_on_error(run(&Options::parse()))
 }
 
 fn run(options: &Options) -> Result<()> {

@@ -4,6 +4,8 @@
 
 #[path = "support/common.rs"]
 mod common;
+#[path = "support/exit.rs"]
+mod exit;
 #[path = "support/output.rs"]
 mod output;
 #[path = "support/personality.rs"]
@@ -49,7 +51,7 @@ struct Options {
 }
 
 fn main() -> ExitCode {
-    common::exit_on_error(predict(&Options::parse()))
+    exit::exit_on_error(predict(&Options::parse()))
 }
 
 fn predict(options: &Options) -> Result<()> {

@@ -1,5 +1,7 @@
 //! `cargo bench`: kernels, models and roofs in one run. `cargo bench -- --help` says how to read and steer it.
 
+#[path = "../../examples/support/exit.rs"]
+mod exit;
 mod measure;
 mod options;
 mod peers;
@@ -65,13 +67,7 @@ impl Bench<'_> {
 }
 
 fn main() -> ExitCode {
-    match run(&Options::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    exit::exit_on_error(run(&Options::parse()))
 }
 
 fn run(options: &Options) -> Result<()> {

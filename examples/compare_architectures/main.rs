@@ -4,6 +4,8 @@
 //!
 //! Needs no GPU: plans are made on paper, for a device that runs nothing.
 
+#[path = "../support/exit.rs"]
+mod exit;
 mod models;
 mod report;
 
@@ -50,13 +52,7 @@ enum Device {
 }
 
 fn main() -> ExitCode {
-    match run(&Options::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    exit::exit_on_error(run(&Options::parse()))
 }
 
 fn run(options: &Options) -> Result<()> {

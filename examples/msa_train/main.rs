@@ -2,6 +2,10 @@
 
 #[path = "../support/common.rs"]
 mod common;
+#[path = "../support/exit.rs"]
+mod exit;
+#[path = "../support/flags.rs"]
+mod flags;
 #[path = "../support/msa.rs"]
 mod msa;
 mod options;
@@ -27,7 +31,7 @@ use std::sync::atomic::Ordering;
 use training::{EVERY, STOP};
 
 fn main() -> ExitCode {
-    common::exit_on_error(train(&Options::parse()))
+    exit::exit_on_error(train(&Options::parse()))
 }
 
 fn train(options: &Options) -> Result<()> {
@@ -36,8 +40,7 @@ fn train(options: &Options) -> Result<()> {
         return export(options, directory);
     }
     let gpu = training::open_gpu(options.adapter.as_deref())?;
-    let checkpoint = if options.resume { Checkpoint::open(&options.out)? } else { Checkpoint::create(&options.out)? };
-    let saved = if options.resume { Some(resumed(options, &checkpoint)?) } else { None };
+    let saved = if options.resume { Some(resumed(options, &Checkpoint::open(&options.out)?)?) } else { None };
     let source = saved.as_ref().map_or_else(|| options.source(), |config| config.data.clone());
     let data = source.load()?;
     report::describe_data(&data);
@@ -45,6 +48,7 @@ fn train(options: &Options) -> Result<()> {
         Some(config) => config,
         None => options.config(&data.corpus)?,
     };
+    let checkpoint = training::checkpoint(&options.out, options.resume)?;
     training::catch_interrupt();
 
     let mut run = Run::new(&gpu, config.clone(), &data.corpus)?;
@@ -92,9 +96,7 @@ fn train(options: &Options) -> Result<()> {
 /// A saved run's configuration, with what may be changed when it goes on.
 fn resumed(options: &Options, checkpoint: &Checkpoint) -> Result<RunConfig> {
     let mut config = msa::read_config(checkpoint)?;
-    config.training.epochs = options.epochs.unwrap_or(config.training.epochs);
-    config.training.patience = options.patience.unwrap_or(config.training.patience);
-    training::check(&config.training)?;
+    options.training.resume(&mut config.training)?;
     Ok(config)
 }
 

@@ -1,16 +1,16 @@
 //! The command line. Names are those of the source's training script; dashes work too.
 
-use crate::common::{ScheduleKind, TrainingConfig};
+use crate::flags::{self, Defaults, TrainingFlags};
 use crate::msa::{DataSource, ModelConfig, RunConfig, VERSION};
 use crate::training;
 use clap::{Parser, ValueEnum};
 use limbic::data::Corpus;
-use limbic::models::msa::{BaselineConfig, Encoder, ModalityConfig, MsaConfig, Pooling, Preset, RegressionLoss};
+use limbic::models::msa::{BaselineConfig, Encoder, ModalityConfig, MsaConfig, Pooling, Preset};
 use limbic::{Error, Result};
 use std::path::PathBuf;
 
-/// What a run that goes on takes from its checkpoint.
-const FIXED: [&str; 25] = [
+/// What a run that goes on takes from its checkpoint, beside [`flags::FIXED`].
+const FIXED: [&str; 16] = [
     "data",
     "preset",
     "baseline",
@@ -25,15 +25,6 @@ const FIXED: [&str; 25] = [
     "dropout",
     "post_norm",
     "seq_len",
-    "batch_size",
-    "accumulation_steps",
-    "learning_rate",
-    "weight_decay",
-    "clip_norm",
-    "loss",
-    "schedule",
-    "warmup_epochs",
-    "seed",
     "mixed_precision",
     "export",
 ];
@@ -52,7 +43,7 @@ pub struct Options {
     #[arg(long, value_name = "DIR", default_value = "runs/msa")]
     pub out: PathBuf,
     /// Go on from the checkpoint in --out, with the data and settings it was begun with; --epochs and --patience may change.
-    #[arg(long, conflicts_with_all = FIXED)]
+    #[arg(long, conflicts_with_all = FIXED.into_iter().chain(flags::FIXED))]
     pub resume: bool,
     /// Sizes to start from; the flags below change them. Default: small for the built-in corpus, default for --data.
     #[arg(long, value_parser = ["small", "medium", "default", "large"])]
@@ -88,32 +79,8 @@ pub struct Options {
     /// Longest sequence; longer ones are cut. Default: the longest in the data.
     #[arg(long, alias = "seq-len")]
     pub seq_len: Option<usize>,
-    #[arg(long, alias = "batch-size", default_value_t = 32)]
-    pub batch_size: usize,
-    /// Batches whose gradients are averaged for one update.
-    #[arg(long, alias = "accumulation-steps", default_value_t = 1)]
-    pub accumulation_steps: u32,
-    #[arg(long, allow_negative_numbers = true, alias = "learning-rate")]
-    pub learning_rate: Option<f64>,
-    #[arg(long, allow_negative_numbers = true, alias = "weight-decay", default_value_t = 0.01)]
-    pub weight_decay: f32,
-    /// Gradients longer than this are shortened to it.
-    #[arg(long, allow_negative_numbers = true, alias = "clip-norm", default_value_t = 1.0)]
-    pub clip_norm: f32,
-    #[arg(long, value_enum, default_value = "mse")]
-    pub loss: LossFlag,
-    #[arg(long, value_enum, default_value = "cosine")]
-    pub schedule: ScheduleKind,
-    #[arg(long, alias = "warmup-epochs", default_value_t = 1)]
-    pub warmup_epochs: u64,
-    #[arg(long)]
-    pub epochs: Option<u64>,
-    /// Epochs without a better validation loss before it stops. Default: 10.
-    #[arg(long)]
-    pub patience: Option<u32>,
-    /// Seed of the built-in corpus, the initial weights, dropout and the order of the clips.
-    #[arg(long, default_value_t = 7)]
-    pub seed: u64,
+    #[command(flatten)]
+    pub training: TrainingFlags,
     /// Half-precision storage: not there yet, refused with a sentence.
     #[arg(long, alias = "mixed-precision")]
     pub mixed_precision: bool,
@@ -149,18 +116,11 @@ pub enum PoolingFlag {
     Attention,
 }
 
-#[derive(Debug, Clone, Copy, ValueEnum)]
-pub enum LossFlag {
-    Mse,
-    Mae,
-    Huber,
-}
-
 impl Options {
     pub fn source(&self) -> DataSource {
         match &self.data {
             Some(path) => DataSource::File(path.clone()),
-            None => DataSource::Builtin { seed: self.seed },
+            None => DataSource::Builtin { seed: self.training.seed },
         }
     }
 
@@ -218,30 +178,12 @@ impl Options {
         } else {
             ModelConfig::SequenceLevel(model)
         };
-        let rate = if builtin { 2e-3 } else { 1e-4 };
-        let epochs = self.epochs.unwrap_or(if builtin { 12 } else { 100 });
-        Ok(RunConfig {
-            version: VERSION,
-            model,
-            data: self.source(),
-            training: TrainingConfig {
-                batch_size: self.batch_size,
-                accumulation: self.accumulation_steps,
-                learning_rate: self.learning_rate.unwrap_or(rate),
-                weight_decay: self.weight_decay,
-                clip_norm: self.clip_norm,
-                loss: match self.loss {
-                    LossFlag::Mse => RegressionLoss::Mse,
-                    LossFlag::Mae => RegressionLoss::Mae,
-                    LossFlag::Huber => RegressionLoss::Huber,
-                },
-                schedule: self.schedule,
-                warmup_epochs: self.warmup_epochs,
-                epochs,
-                patience: self.patience.unwrap_or(10),
-                seed: self.seed,
-            },
-        })
+        let defaults = Defaults {
+            batch_size: 32,
+            learning_rate: if builtin { 2e-3 } else { 1e-4 },
+            epochs: if builtin { 12 } else { 100 },
+        };
+        Ok(RunConfig { version: VERSION, model, data: self.source(), training: self.training.config(&defaults) })
     }
 
     /// The corpus' modalities at their longest sequence, or --seq_len if that is shorter.

@@ -2,6 +2,10 @@
 
 #[path = "../support/common.rs"]
 mod common;
+#[path = "../support/exit.rs"]
+mod exit;
+#[path = "../support/flags.rs"]
+mod flags;
 mod options;
 #[path = "../support/personality.rs"]
 mod personality;
@@ -24,19 +28,19 @@ use std::time::Instant;
 use training::EVERY;
 
 fn main() -> ExitCode {
-    common::exit_on_error(train(&Options::parse()))
+    exit::exit_on_error(train(&Options::parse()))
 }
 
 fn train(options: &Options) -> Result<()> {
     let asked = options.config()?;
     training::check(&asked.training)?;
     let gpu = training::open_gpu(options.adapter.as_deref())?;
-    let checkpoint = if options.resume { Checkpoint::open(&options.out)? } else { Checkpoint::create(&options.out)? };
-    let config = if options.resume { resumed(options, &checkpoint)? } else { asked };
+    let config = if options.resume { resumed(options, &Checkpoint::open(&options.out)?)? } else { asked };
 
     let begun = Instant::now();
     let mut data = config.data.load(&config.model)?;
     report::describe_data(&data.corpus);
+    let checkpoint = training::checkpoint(&options.out, options.resume)?;
     let made = begun.elapsed();
     let (shape, corpus) = (data.corpus.shape, &mut data.corpus);
     for clips in [&mut corpus.train, &mut corpus.valid, &mut corpus.test] {
@@ -74,8 +78,6 @@ fn train(options: &Options) -> Result<()> {
 /// A saved run's configuration, with what may be changed when it goes on.
 fn resumed(options: &Options, checkpoint: &Checkpoint) -> Result<RunConfig> {
     let mut config = personality::read_config(checkpoint)?;
-    config.training.epochs = options.epochs.unwrap_or(config.training.epochs);
-    config.training.patience = options.patience.unwrap_or(config.training.patience);
-    training::check(&config.training)?;
+    options.training.resume(&mut config.training)?;
     Ok(config)
 }

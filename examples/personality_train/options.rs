@@ -1,15 +1,14 @@
 //! The command line.
 
-use crate::common::{ScheduleKind, TrainingConfig};
+use crate::flags::{self, Defaults, TrainingFlags};
 use crate::personality::{DataSource, RunConfig, VERSION, video_shape};
-use clap::{Parser, ValueEnum};
-use limbic::models::RegressionLoss;
+use clap::Parser;
 use limbic::models::personality::{PersonalityNetwork, PersonalityNetworkConfig};
 use limbic::{Error, Result};
 use std::path::PathBuf;
 
-/// What a run that goes on takes from its checkpoint.
-const FIXED: [&str; 21] = [
+/// What a run that goes on takes from its checkpoint, beside [`flags::FIXED`].
+const FIXED: [&str; 12] = [
     "data",
     "clips",
     "full",
@@ -22,15 +21,6 @@ const FIXED: [&str; 21] = [
     "frame_size",
     "dropout",
     "no_mirror",
-    "batch_size",
-    "accumulation_steps",
-    "learning_rate",
-    "weight_decay",
-    "clip_norm",
-    "loss",
-    "schedule",
-    "warmup_epochs",
-    "seed",
 ];
 
 /// Trains openness, conscientiousness, extraversion, agreeableness and neuroticism from faces (ResNet) and motion (I3D over optical flow).
@@ -49,7 +39,7 @@ pub struct Options {
     #[arg(long, value_name = "DIR", default_value = "runs/personality")]
     pub out: PathBuf,
     /// Go on from the checkpoint in --out, with the data and settings it was begun with; --epochs and --patience may change.
-    #[arg(long, conflicts_with_all = FIXED)]
+    #[arg(long, conflicts_with_all = FIXED.into_iter().chain(flags::FIXED))]
     pub resume: bool,
     /// ResNet-50 and I3D at full size, 224 and 112 pixels, instead of small ones.
     #[arg(long)]
@@ -79,42 +69,11 @@ pub struct Options {
     /// Do not show half of the training clips in a mirror.
     #[arg(long, alias = "no-mirror")]
     pub no_mirror: bool,
-    #[arg(long, alias = "batch-size", default_value_t = 16)]
-    pub batch_size: usize,
-    /// Batches whose gradients are averaged for one update.
-    #[arg(long, alias = "accumulation-steps", default_value_t = 1)]
-    pub accumulation_steps: u32,
-    #[arg(long, allow_negative_numbers = true, alias = "learning-rate")]
-    pub learning_rate: Option<f64>,
-    #[arg(long, allow_negative_numbers = true, alias = "weight-decay", default_value_t = 0.01)]
-    pub weight_decay: f32,
-    /// Gradients longer than this are shortened to it.
-    #[arg(long, allow_negative_numbers = true, alias = "clip-norm", default_value_t = 1.0)]
-    pub clip_norm: f32,
-    #[arg(long, value_enum, default_value = "mse")]
-    pub loss: LossFlag,
-    #[arg(long, value_enum, default_value = "cosine")]
-    pub schedule: ScheduleKind,
-    #[arg(long, alias = "warmup-epochs", default_value_t = 1)]
-    pub warmup_epochs: u64,
-    #[arg(long)]
-    pub epochs: Option<u64>,
-    /// Epochs without a better validation loss before it stops. Default: 10.
-    #[arg(long)]
-    pub patience: Option<u32>,
-    /// Seed of the built-in corpus, the initial weights, dropout and the order of the clips.
-    #[arg(long, default_value_t = 7)]
-    pub seed: u64,
+    #[command(flatten)]
+    pub training: TrainingFlags,
     /// Part of the adapter's name, or its number (see examples/devices).
     #[arg(long)]
     pub adapter: Option<String>,
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
-pub enum LossFlag {
-    Mse,
-    Mae,
-    Huber,
 }
 
 impl Options {
@@ -122,28 +81,19 @@ impl Options {
     pub fn config(&self) -> Result<RunConfig> {
         let data = match &self.data {
             Some(dir) => DataSource::Chalearn { dir: dir.clone(), most: self.clips },
-            None => DataSource::Builtin { seed: self.seed },
+            None => DataSource::Builtin { seed: self.training.seed },
         };
         let model = self.model()?;
-        let rate = if self.full { 1e-4 } else { 4e-3 };
-        let epochs = self.epochs.unwrap_or(if self.data.is_none() { 12 } else { 50 });
-        let training = TrainingConfig {
-            batch_size: self.batch_size,
-            accumulation: self.accumulation_steps,
-            learning_rate: self.learning_rate.unwrap_or(rate),
-            weight_decay: self.weight_decay,
-            clip_norm: self.clip_norm,
-            loss: match self.loss {
-                LossFlag::Mse => RegressionLoss::Mse,
-                LossFlag::Mae => RegressionLoss::Mae,
-                LossFlag::Huber => RegressionLoss::Huber,
-            },
-            schedule: self.schedule,
-            warmup_epochs: self.warmup_epochs,
-            epochs,
-            patience: self.patience.unwrap_or(10),
-            seed: self.seed,
+        let defaults = Defaults {
+            batch_size: 16,
+            learning_rate: if self.full { 1e-4 } else { 4e-3 },
+            epochs: if self.data.is_none() { 12 } else { 50 },
         };
+        let training = self.training.config(&defaults);
+        if training.batch_size < 2 {
+            let message = "--batch_size must be at least 2, or batch norm has nothing to go by";
+            return Err(Error::Config(message.to_string()));
+        }
         Ok(RunConfig { version: VERSION, model, data, training, mirror: !self.no_mirror })
     }
 
@@ -162,11 +112,6 @@ impl Options {
             (model.i3d.dropout, model.head.dropout) = (dropout, dropout);
         }
         video_shape(&model).check()?;
-        if self.batch_size < 2 {
-            return Err(Error::Config(
-                "--batch_size must be at least 2, or batch norm has nothing to go by".to_string(),
-            ));
-        }
         PersonalityNetwork::new(&model)?;
         Ok(model)
     }

@@ -1,4 +1,4 @@
-//! What all examples of a system share: a run's configuration on disk, errors, paths.
+//! What all examples of a system share: a run's configuration on disk, paths.
 
 use clap::ValueEnum;
 use limbic::models::RegressionLoss;
@@ -52,17 +52,6 @@ pub fn read_config<T: DeserializeOwned>(checkpoint: &Checkpoint, version: u32, p
 #[derive(Deserialize)]
 struct Version {
     version: u32,
-}
-
-/// Prints an error with its cause and leaves with 1.
-pub fn exit_on_error(result: Result<()>) -> std::process::ExitCode {
-    match result {
-        Ok(()) => std::process::ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            std::process::ExitCode::FAILURE
-        }
-    }
 }
 
 /// A path as people should see it.

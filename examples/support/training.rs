@@ -47,6 +47,11 @@ pub fn catch_interrupt() {
     }
 }
 
+/// The directory of a run that goes on or is new. To be called after the data is read: a wrong `--data` leaves no folder behind.
+pub fn checkpoint(out: &Path, resume: bool) -> Result<Checkpoint> {
+    if resume { Checkpoint::open(out) } else { Checkpoint::create(out) }
+}
+
 /// Trains from the start, or from where `checkpoint` stands if `resume`.
 pub fn fit(
     trainer: &mut Trainer,

@@ -2,6 +2,8 @@
 //!
 //! Without `--model` a small network is trained first, on drawn faces, to read smile, mouth and eyes.
 
+#[path = "../support/exit.rs"]
+mod exit;
 #[path = "../support/faces.rs"]
 mod faces;
 mod look;
@@ -42,13 +44,7 @@ struct Options {
 }
 
 fn main() -> ExitCode {
-    match run(&Options::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    exit::exit_on_error(run(&Options::parse()))
 }
 
 fn run(options: &Options) -> Result<()> {

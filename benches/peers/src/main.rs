@@ -1,6 +1,8 @@
 //! limbic and its peers side by side. README.md says how to build and run it.
 
 mod cold;
+#[path = "../../../examples/support/exit.rs"]
+mod exit;
 mod in_burn;
 #[path = "../../speed/measure.rs"]
 mod measure;
@@ -35,13 +37,7 @@ const UNFINISHED: [&str; 1] = ["conv3d_fwdbwd"];
 
 fn main() -> ExitCode {
     let begun = Instant::now();
-    match run(&Options::parse(), begun) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    exit::exit_on_error(run(&Options::parse(), begun))
 }
 
 fn run(options: &Options, begun: Instant) -> Result<()> {

@@ -109,8 +109,11 @@ impl Bench<'_> {
     /// limbic and all ways of burn, one run of each in turn.
     fn row(&self, subject: &Subject, peers: &[&Peer]) -> Result<Row> {
         let mut limbic = subject.build(self.gpu)?;
-        let skipped = UNFINISHED.contains(&subject.name.as_str()) && !self.options.all;
-        let peers = if skipped { &[] } else { peers };
+        let (peers, note) = if UNFINISHED.contains(&subject.name.as_str()) && !self.options.all {
+            (&[][..], "burn: not in ten minutes")
+        } else {
+            (peers, "")
+        };
         let mut runs = peers.iter().map(|peer| peer.build(self.burn)).collect::<Result<Vec<_>>>()?;
         let mut timed: Vec<Timed<'_>> = vec![&mut limbic.run];
         timed.extend(runs.iter_mut().map(|run| run as Timed<'_>));
@@ -127,7 +130,7 @@ impl Bench<'_> {
             burn: measured,
             launches: limbic.dispatches,
             work: limbic.work,
-            note: if skipped { "burn: not in ten minutes" } else { "" },
+            note,
             ..Row::default()
         })
     }

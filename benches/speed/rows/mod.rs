@@ -35,10 +35,12 @@ impl Work {
     }
 }
 
+type Build = Box<dyn Fn(&Gpu) -> Result<Running>>;
+
 /// A row that is not built yet.
 pub struct Subject {
     pub name: String,
-    build: Box<dyn Fn(&Gpu) -> Result<Running>>,
+    build: Build,
 }
 
 impl Subject {

@@ -24,8 +24,8 @@ pub fn subjects() -> Vec<Subject> {
 }
 
 enum Net {
-    Resnet(Resnet),
-    I3d(I3d),
+    Resnet(Box<Resnet>),
+    I3d(Box<I3d>),
 }
 
 struct Encoder {
@@ -39,13 +39,18 @@ struct Encoder {
 fn resnet() -> Result<Encoder> {
     let config = ResnetConfig::resnet50();
     let (net, parameters) = Resnet::alone(&config)?;
-    Ok(Encoder { net: Net::Resnet(net), parameters, input: vec![3, 224, 224], features: config.features() })
+    Ok(Encoder { net: Net::Resnet(Box::new(net)), parameters, input: vec![3, 224, 224], features: config.features() })
 }
 
 fn i3d(size: usize) -> Result<Encoder> {
     let config = I3dConfig::flow();
     let (net, parameters) = I3d::alone(&config)?;
-    Ok(Encoder { net: Net::I3d(net), parameters, input: vec![2, 16, size, size], features: config.features() })
+    Ok(Encoder {
+        net: Net::I3d(Box::new(net)),
+        parameters,
+        input: vec![2, 16, size, size],
+        features: config.features(),
+    })
 }
 
 impl Encoder {
@@ -72,11 +77,11 @@ impl Encoder {
         let (net, parameters, values) = match &self.net {
             Net::Resnet(net) => {
                 let (net, parameters, values) = net.fold(&self.parameters, values)?;
-                (Net::Resnet(net), parameters, values)
+                (Net::Resnet(Box::new(net)), parameters, values)
             }
             Net::I3d(net) => {
                 let (net, parameters, values) = net.fold(&self.parameters, values)?;
-                (Net::I3d(net), parameters, values)
+                (Net::I3d(Box::new(net)), parameters, values)
             }
         };
         Ok((Encoder { net, parameters, ..self }, values))

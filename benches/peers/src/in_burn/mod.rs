@@ -11,11 +11,13 @@ use limbic::{Error, Result};
 /// Does a row so many times and returns when the device is done.
 pub type Run = Box<dyn FnMut(u32) -> Result<()>>;
 
+type Build = Box<dyn Fn(&Burn) -> Result<Run>>;
+
 /// burn's way of doing one of limbic's rows. There may be several.
 pub struct Peer {
     pub row: String,
     pub way: &'static str,
-    build: Box<dyn Fn(&Burn) -> Result<Run>>,
+    build: Build,
 }
 
 impl Peer {

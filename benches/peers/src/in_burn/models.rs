@@ -7,6 +7,7 @@ use crate::rows::msa::{BATCH, configurations, preset};
 use burn::module::Module;
 use burn::optim::{AdamWConfig, GradientsParams};
 use burn::tensor::Tensor;
+use limbic::graph::Parameters;
 use limbic::models::msa::{Msa, MsaConfig, Preset};
 use limbic::models::personality::{Resnet as LimbicResnet, ResnetConfig};
 use limbic::{Error, Result};
@@ -28,8 +29,9 @@ pub fn peers() -> Vec<Peer> {
     peers
 }
 
-/// The model must be limbic's: as many parameters.
-fn same(name: &str, burn: usize, limbic: usize) -> Result<()> {
+/// The model must be limbic's: as many values, batch norms' running statistics among them.
+fn same(name: &str, burn: usize, limbic: &Parameters) -> Result<()> {
+    let limbic: usize = limbic.specs().iter().map(|spec| spec.shape.len()).sum();
     if burn == limbic {
         return Ok(());
     }
@@ -38,7 +40,7 @@ fn same(name: &str, burn: usize, limbic: usize) -> Result<()> {
 
 fn infer(burn: &Burn, config: &MsaConfig, clips: usize) -> Result<Run> {
     let model = Sentiment::new(config, &burn.device);
-    same("sentiment model", model.num_params(), Msa::new(config)?.parameters().trainable_count())?;
+    same("sentiment model", model.num_params(), Msa::new(config)?.parameters())?;
     let batch = Batch::new(&burn.inputs(false), config, clips);
     Ok(repeat(&burn.device, move || model.forward(&batch).into_data()))
 }
@@ -54,7 +56,7 @@ fn train(burn: &Burn, config: &MsaConfig) -> Result<Run> {
 fn infer_resnet(burn: &Burn) -> Result<Run> {
     let model = Resnet::new(&burn.device);
     let (_, parameters) = LimbicResnet::alone(&ResnetConfig::resnet50())?;
-    same("ResNet-50", model.num_params(), parameters.trainable_count())?;
+    same("ResNet-50", model.num_params(), &parameters)?;
     let image = burn.inputs(false).float([1, 3, 224, 224]);
     Ok(repeat(&burn.device, move || model.forward(image.clone()).into_data()))
 }

@@ -85,6 +85,13 @@ fn measure(options: &Options, gpu: &Gpu, peers: &[Peer]) -> Result<()> {
     Ok(())
 }
 
+/// What `work` makes, and the seconds it takes.
+fn with_seconds<T>(work: impl FnOnce() -> Result<T>) -> Result<(T, f64)> {
+    let begun = Instant::now();
+    let made = work()?;
+    Ok((made, begun.elapsed().as_secs_f64()))
+}
+
 fn list(peers: &[Peer]) {
     for subject in rows::subjects() {
         let ways: Vec<&str> = peers.iter().filter(|peer| peer.row == subject.name).map(|peer| peer.way).collect();
@@ -108,16 +115,23 @@ struct Bench<'a> {
 impl Bench<'_> {
     /// limbic and all ways of burn, one run of each in turn.
     fn row(&self, subject: &Subject, peers: &[&Peer]) -> Result<Row> {
-        let mut limbic = subject.build(self.gpu)?;
+        let (mut limbic, built) = with_seconds(|| subject.build(self.gpu))?;
         let (peers, note) = if UNFINISHED.contains(&subject.name.as_str()) && !self.options.all {
             (&[][..], "burn: not in ten minutes")
         } else {
             (peers, "")
         };
-        let mut runs = peers.iter().map(|peer| peer.build(self.burn)).collect::<Result<Vec<_>>>()?;
+        let runs = peers.iter().map(|peer| with_seconds(|| peer.build(self.burn))).collect::<Result<Vec<_>>>()?;
+        let (mut runs, burn_built): (Vec<in_burn::Run>, Vec<f64>) = runs.into_iter().unzip();
         let mut timed: Vec<Timed<'_>> = vec![&mut limbic.run];
         timed.extend(runs.iter_mut().map(|run| run as Timed<'_>));
-        let mut timings = self.stopwatch.time_in_turn(&mut timed)?.into_iter();
+        let mut timings = self.stopwatch.time_in_turn(&mut timed)?;
+        // limbic compiles when it builds, burn when it runs
+        timings
+            .iter_mut()
+            .zip(std::iter::once(built).chain(burn_built))
+            .for_each(|(timing, built)| timing.first += built);
+        let mut timings = timings.into_iter();
         let own = timings.next().ok_or_else(|| Error::Config(format!("{} was not timed", subject.name)))?;
         let memory = self.burn.memory();
         let measured =

@@ -8,8 +8,8 @@ use std::path::PathBuf;
 /// of burn, and so on in turn, after warm-up.
 ///
 /// Each row is submit + wait with everything resident on the device: the median of at least 10 runs with the fastest and the
-/// slowest; fewer where ten of all libraries would take longer than --longest seconds. "first ms" is the first run of the process, in
-/// which kernels are compiled and burn tunes itself. Rows named `first_result_*` start processes of their own, with and without what
+/// slowest; fewer where ten of all libraries would take longer than --longest seconds. "first ms" is from building it to its first
+/// result: kernels are compiled, and burn tunes itself. Rows named `first_result_*` start processes of their own, with and without what
 /// earlier ones left in the caches on disk. Everything goes to --out: peers.md, peers.json, peers.svg, and burn.jsonl, which `cargo
 /// bench -- --peer` reads.
 #[derive(Parser, Debug)]

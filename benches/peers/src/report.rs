@@ -37,7 +37,7 @@ pub struct Measured {
     pub min_ms: f64,
     #[serde(default)]
     pub max_ms: f64,
-    /// The first run of the process.
+    /// From building it to its first result.
     #[serde(default)]
     pub first_ms: f64,
     #[serde(default)]

@@ -26,7 +26,6 @@ use limbic::{Error, Result};
 use msa::{Data, ModelConfig, RunConfig};
 use options::Options;
 use run::Run;
-use std::fs;
 use std::process::ExitCode;
 use std::sync::atomic::Ordering;
 use training::{EVERY, STOP};
@@ -54,17 +53,15 @@ fn train(options: &Options) -> Result<()> {
 
     let mut run = Run::new(&gpu, config.clone(), &data.corpus)?;
     training::describe_model(run.model.parameters(), &run.trainer, config.training.batch_size);
-    let trace = if options.profile { Some(report::profile(&run)?) } else { None };
+    if options.profile {
+        report::profile(&mut run)?;
+    }
     let mut observer = TrainingBar::new(EVERY);
     // only now, when nothing that was given can be wrong any more, does a new run replace what is there
     if !options.resume && checkpoint.clear()? {
         println!("note      the run that was in {} is replaced", shown(&options.out));
     }
     checkpoint.save_config(&config)?;
-    if let Some(trace) = trace {
-        let path = options.out.join("profile.json");
-        fs::write(&path, trace).map_err(|error| Error::Config(format!("{}: {error}", path.display())))?;
-    }
     let outcome = run.fit(Some(&checkpoint), options.resume, &mut observer)?;
     if outcome.ending == Ending::Interrupted {
         let out = shown(&options.out);

@@ -11,8 +11,6 @@ mod rewrite;
 mod schedule;
 mod store;
 mod texture_plan;
-#[cfg(feature = "weights")]
-mod trace;
 
 pub use autodiff::{Differentiated, differentiate};
 pub use batch::{Batch, Values};

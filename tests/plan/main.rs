@@ -10,8 +10,6 @@ mod noop;
 mod replay;
 #[path = "../support/mod.rs"]
 mod support;
-#[cfg(feature = "weights")]
-mod trace;
 
 use limbic::Result;
 use limbic::gpu::{Gpu, GpuOptions};

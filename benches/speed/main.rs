@@ -1,18 +1,15 @@
 //! `cargo bench`: kernels, models and roofs in one run. `cargo bench -- --help` says how to read and steer it.
 
-mod cases;
 #[path = "../../examples/support/exit.rs"]
 mod exit;
-mod kernels;
 mod measure;
-mod msa;
 mod options;
 mod peers;
 mod profile;
 mod report;
-mod roof;
 mod row;
-mod seed;
+mod rows;
+mod steps;
 mod system;
 
 use clap::Parser;
@@ -22,6 +19,8 @@ use measure::Stopwatch;
 use options::Options;
 use peers::Peers;
 use row::Row;
+use rows::Subject;
+use rows::roof::{self, Roofs};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use system::Setting;
@@ -30,7 +29,7 @@ use system::Setting;
 pub struct Bench<'a> {
     pub gpu: &'a Gpu,
     pub options: &'a Options,
-    pub stopwatch: Stopwatch<'a>,
+    pub stopwatch: Stopwatch,
     peers: Peers,
     rows: Vec<Row>,
 }
@@ -48,6 +47,23 @@ impl Bench<'_> {
             None => self.rows.push(row),
         }
     }
+
+    /// Times the row `subject` and returns it.
+    fn time(&mut self, subject: &Subject) -> Result<Row> {
+        let mut running = subject.build(self.gpu)?;
+        let timing = self.stopwatch.time(&mut running.run)?;
+        let row = Row::new(&subject.name, timing).doing(running.work);
+        Ok(row.dispatching(running.dispatches).taking(running.memory))
+    }
+
+    fn raise(&mut self, roofs: &mut Roofs) -> Result<()> {
+        for subject in roof::subjects() {
+            let row = self.time(&subject)?;
+            roofs.raise(row.work, row.min_ms / 1e3);
+            self.add(row);
+        }
+        Ok(())
+    }
 }
 
 fn main() -> ExitCode {
@@ -57,19 +73,23 @@ fn main() -> ExitCode {
 fn run(options: &Options) -> Result<()> {
     let gpu = Gpu::with_options(&GpuOptions { adapter: options.adapter.clone(), ..GpuOptions::default() })?;
     if options.first_step {
-        return msa::print_first_step(&gpu);
+        return steps::print_first_step(&gpu);
     }
     if let Some(preset) = &options.profile {
         return profile::print(&gpu, preset);
     }
-    let setting = Setting::of(&gpu);
+    let setting = Setting::of(&gpu, include_str!("../../Cargo.lock"));
     eprintln!("{} on {}", setting.adapter, setting.machine);
-    let stopwatch = Stopwatch::new(&gpu, options);
+    let stopwatch = Stopwatch::new(&gpu, options.pace());
     let mut bench = Bench { gpu: &gpu, options, stopwatch, peers: Peers::read(&options.peer)?, rows: Vec::new() };
-    let before = roof::measure(&mut bench)?;
-    kernels::measure(&mut bench)?;
-    msa::measure(&mut bench)?;
-    let roofs = before.highest(roof::measure(&mut bench)?);
+    let mut roofs = Roofs::default();
+    bench.raise(&mut roofs)?;
+    for subject in rows::subjects().iter().filter(|subject| options.wants(&subject.name)) {
+        let row = bench.time(subject)?;
+        bench.add(row);
+    }
+    steps::measure(&mut bench)?;
+    bench.raise(&mut roofs)?;
     bench.rows.iter_mut().for_each(|row| row.under(&roofs));
     println!("{}", report::markdown(&setting, &bench.rows));
     let path = options.json.clone().or_else(|| options.complete().then(|| default_path(&setting)));

@@ -1,5 +1,6 @@
 //! The command line.
 
+use crate::measure::Pace;
 use clap::Parser;
 use std::path::PathBuf;
 
@@ -37,10 +38,13 @@ pub struct Options {
     /// The most seconds to wait before a row until other programs leave the machine alone.
     #[arg(long, default_value_t = 20.0)]
     pub patience: f64,
+    /// The most seconds that the runs of a row may take in all before there are fewer than 10 of them (but at least 3).
+    #[arg(long, default_value_t = 300.0)]
+    pub longest: f64,
     /// Instead of timing rows, print where a training step of this preset (small, medium, default, large) spends its time.
     #[arg(long, num_args = 0..=1, default_missing_value = "default")]
     pub profile: Option<String>,
-    /// Only measure the first training step of this process and print it: what the row msa_first_step starts.
+    /// Only measure the first training step of this process and print it: what the rows msa_default_first_step_* start.
     #[arg(long, hide = true)]
     pub first_step: bool,
     /// `cargo bench` passes this.
@@ -49,6 +53,11 @@ pub struct Options {
 }
 
 impl Options {
+    pub fn pace(&self) -> Pace {
+        let Options { quick, patience, replays, longest, .. } = *self;
+        Pace { quick, patience, replays, longest }
+    }
+
     /// Whether the row `name` is to be measured.
     pub fn wants(&self, name: &str) -> bool {
         self.filter.is_empty() || self.filter.iter().any(|part| name.contains(part.as_str()))

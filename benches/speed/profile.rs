@@ -1,6 +1,6 @@
 //! Where a training step spends its time, by timestamps between dispatches.
 
-use crate::msa::{preset, trainer};
+use crate::rows::msa::{preset, trainer};
 use limbic::Result;
 use limbic::gpu::Gpu;
 use limbic::models::msa::Preset;

@@ -1,38 +1,9 @@
 //! A row of the table.
 
 use crate::measure::Timing;
-use crate::roof::Roofs;
+use crate::rows::Work;
+use crate::rows::roof::Roofs;
 use serde::Serialize;
-
-/// The least that an op can do with.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Work {
-    /// Floating-point operations.
-    pub flops: f64,
-    /// Bytes read and written.
-    pub bytes: f64,
-}
-
-impl Work {
-    pub fn flops(flops: f64) -> Self {
-        Work { flops, bytes: 0.0 }
-    }
-
-    pub fn bytes(bytes: f64) -> Self {
-        Work { flops: 0.0, bytes }
-    }
-
-    /// As if it were done `factor` times.
-    pub fn times(self, factor: f64) -> Self {
-        Work { flops: self.flops * factor, bytes: self.bytes * factor }
-    }
-
-    /// Seconds at the roofs: the longer of computing and moving.
-    pub fn least_seconds(&self, roofs: &Roofs) -> f64 {
-        let at = |amount: f64, rate: f64| if rate > 0.0 { amount / rate } else { 0.0 };
-        at(self.flops, roofs.flops).max(at(self.bytes, roofs.bytes))
-    }
-}
 
 /// One measurement, as the JSON has it. `op` and `ms` are named as in the files that [`crate::peers`] reads, so that a
 /// saved run can itself serve as a peer.
@@ -52,7 +23,7 @@ pub struct Row {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gbs: Option<f64>,
     #[serde(skip)]
-    work: Work,
+    pub work: Work,
     /// Time at the roof / time taken.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub roof: Option<f64>,
@@ -97,16 +68,16 @@ impl Row {
 
     /// With its share of the roofs, if it does work that is counted.
     pub fn under(&mut self, roofs: &Roofs) {
-        self.roof = Some(self.work.least_seconds(roofs) / (self.ms / 1e3)).filter(|share| *share > 0.0);
+        self.roof = Some(roofs.least_seconds(self.work) / (self.ms / 1e3)).filter(|share| *share > 0.0);
     }
 
-    pub fn dispatching(mut self, dispatches: usize) -> Self {
-        self.dispatches = Some(dispatches);
+    pub fn dispatching(mut self, dispatches: Option<usize>) -> Self {
+        self.dispatches = dispatches;
         self
     }
 
-    pub fn taking(mut self, bytes: u64) -> Self {
-        self.memory_mib = Some(bytes as f64 / f64::from(1 << 20));
+    pub fn taking(mut self, bytes: Option<u64>) -> Self {
+        self.memory_mib = bytes.map(|bytes| bytes as f64 / f64::from(1 << 20));
         self
     }
 }

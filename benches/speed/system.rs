@@ -20,14 +20,15 @@ pub struct Setting {
 }
 
 impl Setting {
-    pub fn of(gpu: &Gpu) -> Self {
+    /// `lock` is the Cargo.lock that the program was built with.
+    pub fn of(gpu: &Gpu, lock: &str) -> Self {
         let info = gpu.info();
         Setting {
             adapter: info.name.clone(),
             driver: format!("{} {}", info.driver, info.driver_info).trim().to_string(),
             backend: format!("{:?}", info.backend),
-            wgpu: locked_version("wgpu"),
-            limbic: env!("CARGO_PKG_VERSION").to_string(),
+            wgpu: locked_version(lock, "wgpu"),
+            limbic: locked_version(lock, "limbic"),
             commit: commit(),
             date: date(),
             machine: machine(),
@@ -41,9 +42,9 @@ impl Setting {
     }
 }
 
-/// The version of `package` that this was built with.
-fn locked_version(package: &str) -> String {
-    let mut lines = include_str!("../../Cargo.lock").lines();
+/// The version of `package` in `lock`.
+pub fn locked_version(lock: &str, package: &str) -> String {
+    let mut lines = lock.lines();
     let name = format!("name = \"{package}\"");
     let version = lines.find(|line| *line == name).and_then(|_| lines.next());
     version.and_then(|line| line.split('"').nth(1)).unwrap_or("unknown").to_string()
@@ -56,7 +57,8 @@ fn commit() -> String {
     };
     let Some(commit) = git(&["rev-parse", "--short=10", "HEAD"]) else { return "unknown".to_string() };
     // what earlier runs wrote changes no figure
-    let changed = git(&["status", "--porcelain", "--untracked-files=no", "--", "src", "shaders", "benches/speed"]);
+    let changed =
+        git(&["status", "--porcelain", "--untracked-files=no", "--", ":/src", ":/shaders", ":/benches/**.rs"]);
     if changed.is_some_and(|files| !files.is_empty()) { commit + "+" } else { commit }
 }
 

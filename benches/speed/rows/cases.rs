@@ -1,11 +1,13 @@
 //! Which ops at which sizes, and the least work of each. Rows that other libraries' programs have too bear their names.
 
-use crate::row::Work;
+use super::Work;
 use limbic::graph::{DType, Graph, Shape, Var};
 use limbic::ops::attention::{AttentionMasks, AttentionOptions, Projections, attention};
+use limbic::ops::batch_norm::{BatchNormOptions, Running};
 use limbic::ops::conv::ConvOptions;
 use limbic::ops::optical_flow::FlowOptions;
 use limbic::ops::recurrent::{Cell, RecurrentWeights, Steps};
+use limbic::ops::window_pooling::PoolOptions;
 
 /// Where a case gets its inputs; their gradients are wanted in the rows that go backward.
 #[derive(Clone, Copy)]
@@ -56,10 +58,8 @@ impl Case {
 
 /// All of them, in the table's order.
 pub fn cases() -> Vec<Case> {
-    [products(), convolutions(), attentions(), recurrences(), norms(), activations(), pooling_and_losses(), moves()]
-        .into_iter()
-        .flatten()
-        .collect()
+    let groups = [products(), convolutions(), window_pools(), attentions(), recurrences(), norms(), activations()];
+    groups.into_iter().flatten().chain(pooling_and_losses()).chain(moves()).collect()
 }
 
 /// Bytes of `count` floats.
@@ -72,9 +72,10 @@ fn products() -> Vec<Case> {
     let layouts: [(&str, Product); 3] =
         [("", |a, b| a.matmul(b)), ("nt_", |a, b| a.matmul_nt(b)), ("tn_", |a, b| a.matmul_tn(b))];
     let mut cases = Vec::new();
-    for n in [512usize, 1024, 2048] {
+    for n in [512usize, 1024, 2048, 4096] {
         let work = Work { flops: 2.0 * (n as f64).powi(3), bytes: floats(3 * n * n) };
-        for (layout, product) in layouts {
+        // the largest in the plain layout alone: it takes seconds
+        for (layout, product) in layouts.into_iter().take(if n < 4096 { 3 } else { 1 }) {
             let build =
                 Case::new(format!("matmul_{layout}{n}"), move |x| product(x.float("a", [n, n]), x.float("b", [n, n])));
             cases.push(build.forward(work));
@@ -112,8 +113,32 @@ fn convolutions() -> Vec<Case> {
         case("conv1d_dil4", &[8, 256, 200], &[256, 256, 3], options(4).dilation(&[4])),
         case("conv2d", &[8, 64, 56, 56], &[64, 64, 3, 3], options(1)),
         case("conv2d_1x1", &[8, 256, 28, 28], &[128, 256, 1, 1], options(0)),
+        case("conv2d_depthwise", &[8, 64, 56, 56], &[64, 1, 3, 3], options(1).groups(64)),
         case("conv2d_stride2", &[8, 128, 28, 28], &[128, 128, 3, 3], options(1).stride(&[2])),
         case("conv3d", &[2, 64, 16, 28, 28], &[64, 64, 3, 3, 3], options(1)),
+    ]
+}
+
+/// Those of a ResNet's stem and of an I3D's modules.
+fn window_pools() -> Vec<Case> {
+    let case = |name: &str, maximum: bool, x: &'static [usize], options: PoolOptions| {
+        let places: usize = options.windows.stride.iter().map(|stride| stride.pow(x.len() as u32 - 2)).product();
+        let input = x.iter().product::<usize>();
+        let values = input + input / places;
+        let case = Case::new(name, move |inputs| {
+            let x = inputs.float("x", x);
+            if maximum { x.max_pool(&options) } else { x.avg_pool(&options) }
+        });
+        case.trained(Work::bytes(floats(values)), Work::bytes(floats(2 * values)))
+    };
+    let halving = || PoolOptions::new(&[3]).stride(&[2]).padding(&[1]);
+    let keeping = || PoolOptions::new(&[3]).stride(&[1]).padding(&[1]);
+    let (image, clip) = (&[8, 64, 112, 112], &[2, 64, 16, 28, 28]);
+    vec![
+        case("maxpool2d", true, image, halving()),
+        case("avgpool2d", false, image, halving()),
+        case("maxpool3d", true, clip, keeping()),
+        case("avgpool3d", false, clip, keeping()),
     ]
 }
 
@@ -133,7 +158,7 @@ fn attentions() -> Vec<Case> {
         let forward = Work { flops, bytes: floats(4 * values) };
         case.trained(forward, Work { flops: 3.0 * flops, bytes: floats(12 * values) })
     };
-    [(32, 4, 64, 64), (4, 8, 512, 64)].map(case).into()
+    [(32, 4, 64, 64), (4, 8, 512, 64), (1, 8, 2048, 64)].map(case).into()
 }
 
 /// A layer in one direction, its input projection included.
@@ -166,7 +191,17 @@ fn norms() -> Vec<Case> {
         let values = rows * columns;
         case.trained(Work::bytes(floats(2 * values)), Work::bytes(floats(5 * values)))
     };
-    [(2048, 256), (8192, 1024)].map(case).into()
+    let mut cases: Vec<Case> = [(2048, 256), (8192, 1024)].map(case).into();
+    let (x, channels) = ([8, 64, 56, 56], 64);
+    let batch_norm = Case::new("batchnorm_8x64x56x56", move |inputs| {
+        let (weight, bias) = (inputs.float("weight", [channels]), inputs.float("bias", [channels]));
+        let statistics = |name| inputs.graph.input(name, [channels]);
+        let running = Running { mean: statistics("mean"), variance: statistics("variance") };
+        inputs.float("x", x).batch_norm(Some(weight), Some(bias), running, BatchNormOptions::pytorch()).0
+    });
+    let values = x.iter().product::<usize>();
+    cases.push(batch_norm.trained(Work::bytes(floats(2 * values)), Work::bytes(floats(5 * values))));
+    cases
 }
 
 fn activations() -> Vec<Case> {

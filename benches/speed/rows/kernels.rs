@@ -1,34 +1,37 @@
 //! Every kernel on its op, through the public API: a graph of that op alone, compiled as any plan is.
 
-use crate::Bench;
-use crate::cases::{Case, Inputs, cases};
-use crate::roof::submit;
-use crate::row::{Row, Work};
-use crate::seed::seed;
+use super::cases::{Case, Inputs, cases};
+use super::roof::submit;
+use super::seed::seed;
+use super::{Running, Subject, Work};
 use limbic::Result;
+use limbic::gpu::Gpu;
 use limbic::graph::{DType, Parameters, Shape};
 use limbic::models::msa::{Msa, MsaConfig, Preset};
 use limbic::plan::{Mode, ParameterStore, Plan};
 use limbic::train::{Clipping, Optimizer, OptimizerConfig, StepSettings};
+use std::rc::Rc;
 
-/// Times all of them.
-pub fn measure(bench: &mut Bench<'_>) -> Result<()> {
-    let store = ParameterStore::new(bench.gpu, &Parameters::new(), &[])?;
+/// All ops, then the optimiser.
+pub fn subjects() -> Vec<Subject> {
+    let mut subjects = Vec::new();
     for case in cases() {
+        let case = Rc::new(case);
         let directions = [(case.forward, false, "_fwd"), (case.both, true, "_fwdbwd")];
         for (work, backward, ending) in directions {
             let Some(work) = work else { continue };
             let name = if case.both.is_some() { format!("{}{ending}", case.name) } else { case.name.clone() };
-            if !bench.options.wants(&name) {
-                continue;
-            }
-            let plan = plan(&store, &case, backward)?;
-            let timing = bench.stopwatch.time(|replays| replay(&plan, replays))?;
-            let row = Row::new(name, timing).doing(work);
-            bench.add(row.dispatching(plan.program().len()).taking(plan.memory().total()));
+            let case = case.clone();
+            subjects.push(Subject::new(name, move |gpu| {
+                let store = ParameterStore::new(gpu, &Parameters::new(), &[])?;
+                let plan = plan(&store, &case, backward)?;
+                let (dispatches, memory) = (Some(plan.program().len()), Some(plan.memory().total()));
+                Ok(Running { run: Box::new(move |replays| replay(&plan, replays)), work, dispatches, memory })
+            }));
         }
     }
-    adamw(bench)
+    subjects.push(Subject::new(ADAMW, adamw));
+    subjects
 }
 
 /// Compiles `case` alone and fills its inputs.
@@ -55,7 +58,7 @@ fn plan(store: &ParameterStore, case: &Case, backward: bool) -> Result<Plan> {
 }
 
 /// Replays a plan in one submission and waits.
-pub fn replay(plan: &Plan, replays: u32) -> Result<()> {
+fn replay(plan: &Plan, replays: u32) -> Result<()> {
     submit(plan.gpu(), |encoder| (0..replays).for_each(|_| plan.encode(encoder)))
 }
 
@@ -83,29 +86,26 @@ fn integers(name: &str, shape: Shape) -> Vec<u32> {
     }
 }
 
+/// Named after the parameters of the default sentiment model.
+const ADAMW: &str = "adamw_5.5M";
+
 /// The update of all parameters of the default sentiment model, with the norm that clipping and the search for values that are
 /// not finite need.
-fn adamw(bench: &mut Bench<'_>) -> Result<()> {
+fn adamw(gpu: &Gpu) -> Result<Running> {
     let model = Msa::new(&MsaConfig::preset(Preset::Default, MsaConfig::source_modalities(64)))?;
     let parameters = model.parameters();
-    let count = parameters.trainable_count();
-    let name = format!("adamw_{:.1}M", count as f64 / 1e6);
-    if !bench.options.wants(&name) {
-        return Ok(());
-    }
-    let store = ParameterStore::new(bench.gpu, parameters, &parameters.initial_values(1))?;
+    let store = ParameterStore::new(gpu, parameters, &parameters.initial_values(1))?;
     for (index, chunk) in store.chunks().iter().enumerate() {
-        bench.gpu.queue().write_buffer(store.gradients(index), 0, bytemuck::cast_slice(&floats(chunk.len)));
+        gpu.queue().write_buffer(store.gradients(index), 0, bytemuck::cast_slice(&floats(chunk.len)));
     }
     let all: Vec<usize> = (0..parameters.specs().len()).collect();
     let config = OptimizerConfig { clipping: Clipping::GlobalNorm(1.0), ..OptimizerConfig::adamw(0.01) };
     let optimizer = Optimizer::new(&store, &all, config, None)?;
     optimizer.prepare(1, StepSettings { learning_rate: 1e-4, beta1: None });
-    let timing = bench
-        .stopwatch
-        .time(|replays| submit(bench.gpu, |encoder| (0..replays).for_each(|_| optimizer.encode(encoder))))?;
+    let (dispatches, memory) = (Some(optimizer.dispatches()), Some(2 * store.bytes() + optimizer.bytes()));
     // parameter, gradient and two moments in; parameter and moments out
-    let row = Row::new(name, timing).doing(Work::bytes(7.0 * 4.0 * count as f64));
-    bench.add(row.dispatching(optimizer.dispatches()).taking(2 * store.bytes() + optimizer.bytes()));
-    Ok(())
+    let work = Work::bytes(7.0 * 4.0 * parameters.trainable_count() as f64);
+    let gpu = gpu.clone();
+    let run = move |replays| submit(&gpu, |encoder| (0..replays).for_each(|_| optimizer.encode(encoder)));
+    Ok(Running { run: Box::new(run), work, dispatches, memory })
 }

@@ -1,12 +1,11 @@
 //! The device's roofs, by kernels that do nothing else: multiply-add, copying, launching, reading back.
 
-use crate::Bench;
-use crate::row::{Row, Work};
+use super::{Running, Subject, Work};
 use limbic::Result;
 use limbic::gpu::{Gpu, Readback};
 
 /// Rates that nothing exceeds.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct Roofs {
     /// Operations per second of multiply-adds in registers.
     pub flops: f64,
@@ -17,69 +16,81 @@ pub struct Roofs {
 
 /// Operations of one invocation of `fma.wgsl`.
 const FMA_FLOPS: u64 = 2 * 4 * 8 * 8 * 256;
-/// Dispatches in one pass of the row `roof_empty_dispatch`.
+/// Bytes that are copied.
+const BYTES: u64 = 64 << 20;
+/// Dispatches in one pass of the row `roof_empty_dispatch_x100`.
 const EMPTY: u32 = 100;
 
 impl Roofs {
-    /// The higher of two measurements: a busy machine lowers a roof, nothing raises it.
-    pub fn highest(self, other: Roofs) -> Roofs {
-        Roofs { flops: self.flops.max(other.flops), bytes: self.bytes.max(other.bytes) }
+    /// Raised to what one of [`subjects`] did in `seconds`: a busy machine lowers a roof, nothing raises it.
+    pub fn raise(&mut self, work: Work, seconds: f64) {
+        self.flops = self.flops.max(work.flops / seconds);
+        self.bytes = self.bytes.max(work.bytes / seconds);
+    }
+
+    /// Seconds that `work` takes at the roofs: the longer of computing and moving.
+    pub fn least_seconds(&self, work: Work) -> f64 {
+        let at = |amount: f64, rate: f64| if rate > 0.0 { amount / rate } else { 0.0 };
+        at(work.flops, self.flops).max(at(work.bytes, self.bytes))
     }
 }
 
-/// Measures the roofs, by their fastest runs. Done before and after everything else, whatever the filter says, because all rows
-/// are compared with them.
-pub fn measure(bench: &mut Bench<'_>) -> Result<Roofs> {
-    let gpu = bench.gpu;
+/// Measured before and after everything else, whatever is asked for, because all rows are compared with them.
+pub fn subjects() -> Vec<Subject> {
+    vec![
+        Subject::new("roof_fma", multiply_adds),
+        Subject::new("roof_copy_kernel", copy_kernel),
+        Subject::new("roof_copy_buffer", copy_buffer),
+        Subject::new("roof_empty_dispatch_x100", empty_dispatches),
+        Subject::new("roof_submit_readback", readback),
+    ]
+}
+
+fn running(run: impl FnMut(u32) -> Result<()> + 'static, work: Work) -> Result<Running> {
+    Ok(Running { run: Box::new(run), work, dispatches: None, memory: None })
+}
+
+fn multiply_adds(gpu: &Gpu) -> Result<Running> {
     // enough for every core of a GPU, and no more than a blink on a software adapter
     let groups = if gpu.capabilities().software { 64 } else { 16_384 };
     let out = gpu.storage("out", groups * 64 * 4);
     let fma = Launch::new(gpu, "fma", include_str!("roof/fma.wgsl"), &[&out], groups as u32)?;
-    let flops = (groups * 64 * FMA_FLOPS) as f64;
-    let timing = bench.stopwatch.time(|replays| fma.run(gpu, replays))?;
-    bench.add(Row::new("roof_fma", timing).doing(Work::flops(flops)));
-    let flops = flops / timing.min;
-
-    let bytes = 64 << 20;
-    let (from, to) = (gpu.storage("from", bytes), gpu.storage("to", bytes));
-    let copy = Launch::new(gpu, "copy", include_str!("roof/copy.wgsl"), &[&from, &to], (bytes / 16 / 256) as u32)?;
-    let timing = bench.stopwatch.time(|replays| copy.run(gpu, replays))?;
-    bench.add(Row::new("roof_copy_kernel", timing).doing(Work::bytes(2.0 * bytes as f64)));
-    let rate = 2.0 * bytes as f64 / timing.min;
-
-    let timing = bench.stopwatch.time(|replays| {
-        submit(gpu, |encoder| (0..replays).for_each(|_| encoder.copy_buffer_to_buffer(&from, 0, &to, 0, bytes)))
-    })?;
-    bench.add(Row::new("roof_copy_buffer", timing).doing(Work::bytes(2.0 * bytes as f64)));
-    let rate = rate.max(2.0 * bytes as f64 / timing.min);
-    overheads(bench, &from)?;
-    Ok(Roofs { flops, bytes: rate })
+    running(move |replays| fma.run(replays), Work::flops((groups * 64 * FMA_FLOPS) as f64))
 }
 
-/// What a launch and a round trip cost.
-fn overheads(bench: &mut Bench<'_>, buffer: &wgpu::Buffer) -> Result<()> {
-    let gpu = bench.gpu;
+fn copy_kernel(gpu: &Gpu) -> Result<Running> {
+    let (from, to) = (gpu.storage("from", BYTES), gpu.storage("to", BYTES));
+    let copy = Launch::new(gpu, "copy", include_str!("roof/copy.wgsl"), &[&from, &to], (BYTES / 16 / 256) as u32)?;
+    running(move |replays| copy.run(replays), Work::bytes(2.0 * BYTES as f64))
+}
+
+fn copy_buffer(gpu: &Gpu) -> Result<Running> {
+    let (gpu, from, to) = (gpu.clone(), gpu.storage("from", BYTES), gpu.storage("to", BYTES));
+    let copies = move |replays| {
+        submit(&gpu, |encoder| (0..replays).for_each(|_| encoder.copy_buffer_to_buffer(&from, 0, &to, 0, BYTES)))
+    };
+    running(copies, Work::bytes(2.0 * BYTES as f64))
+}
+
+fn empty_dispatches(gpu: &Gpu) -> Result<Running> {
     let empty = Launch::new(gpu, "empty", include_str!("roof/empty.wgsl"), &[], 1)?;
-    let mut timing = bench.stopwatch.time(|replays| empty.run(gpu, replays * EMPTY))?;
-    for seconds in [&mut timing.median, &mut timing.min, &mut timing.max] {
-        *seconds /= f64::from(EMPTY);
-    }
-    timing.cpu = timing.cpu.map(|seconds| seconds / f64::from(EMPTY));
-    timing.replays *= EMPTY;
-    bench.add(Row::new("roof_empty_dispatch", timing));
-    let mut staging = Some(Readback::staging(gpu, 4));
-    let timing = bench.stopwatch.time(|replays| {
+    running(move |replays| empty.run(replays * EMPTY), Work::default())
+}
+
+fn readback(gpu: &Gpu) -> Result<Running> {
+    let (gpu, buffer) = (gpu.clone(), gpu.storage("from", 4));
+    let mut staging = Some(Readback::staging(&gpu, 4));
+    let round_trips = move |replays| {
         for _ in 0..replays {
             let Some(target) = staging.take() else { continue };
             let mut encoder = gpu.device().create_command_encoder(&Default::default());
-            encoder.copy_buffer_to_buffer(buffer, 0, &target, 0, 4);
+            encoder.copy_buffer_to_buffer(&buffer, 0, &target, 0, 4);
             gpu.queue().submit([encoder.finish()]);
-            staging = Some(Readback::begin(gpu, target).wait()?.1);
+            staging = Some(Readback::begin(&gpu, target).wait()?.1);
         }
         Ok(())
-    })?;
-    bench.add(Row::new("roof_submit_readback", timing));
-    Ok(())
+    };
+    running(round_trips, Work::default())
 }
 
 /// Records, submits and waits.
@@ -92,6 +103,7 @@ pub fn submit(gpu: &Gpu, record: impl FnOnce(&mut wgpu::CommandEncoder)) -> Resu
 
 /// A kernel of this folder with its buffers.
 struct Launch {
+    gpu: Gpu,
     pipeline: wgpu::ComputePipeline,
     buffers: Option<wgpu::BindGroup>,
     groups: u32,
@@ -123,12 +135,12 @@ impl Launch {
                     entries: &entries,
                 })
             });
-            Launch { pipeline, buffers, groups }
+            Launch { gpu: gpu.clone(), pipeline, buffers, groups }
         })
     }
 
-    fn run(&self, gpu: &Gpu, times: u32) -> Result<()> {
-        submit(gpu, |encoder| {
+    fn run(&self, times: u32) -> Result<()> {
+        submit(&self.gpu, |encoder| {
             let mut pass = encoder.begin_compute_pass(&Default::default());
             pass.set_pipeline(&self.pipeline);
             if let Some(buffers) = &self.buffers {

@@ -1,6 +1,6 @@
 //! Which models are compared: presets with variations, and trained ones.
 
-use crate::msa::{self, DataSource, ModelConfig, modalities};
+use crate::msa::{self, Data, ModelConfig, modalities};
 use clap::ValueEnum;
 use limbic::data::Corpus;
 use limbic::data::builtin::EMOTIONS;
@@ -87,10 +87,13 @@ impl Named {
     }
 
     /// What the model was trained on.
-    pub fn data(&self) -> Result<Option<DataSource>> {
+    pub fn data(&self) -> Result<Option<Data>> {
         match self {
             Named::Preset { .. } => Ok(None),
-            Named::Trained(directory) => Ok(Some(msa::read_config(&Checkpoint::open(directory)?)?.data)),
+            Named::Trained(directory) => {
+                let config = msa::read_config(&Checkpoint::open(directory)?)?;
+                config.data.load(&config.reading).map(Some)
+            }
         }
     }
 

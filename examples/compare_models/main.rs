@@ -10,17 +10,18 @@ mod common;
 #[path = "../support/exit.rs"]
 mod exit;
 #[path = "../support/msa.rs"]
+#[allow(dead_code)]
 mod msa;
 mod report;
 mod run;
 
 use candidates::{Candidate, Named};
 use clap::Parser;
-use limbic::data::Corpus;
 use limbic::data::builtin::{self, BuiltinConfig};
+use limbic::data::{Corpus, LoadOptions};
 use limbic::gpu::{Gpu, GpuOptions};
 use limbic::{Error, Result};
-use msa::DataSource;
+use msa::{Data, DataSource};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -110,14 +111,24 @@ fn compare(options: &Options) -> Result<()> {
 /// The clips: those asked for, those that a trained model learnt from, or else just as many made-up ones as are scored.
 fn corpus(options: &Options, named: &[Named]) -> Result<Corpus> {
     if let Some(path) = &options.data {
-        return Ok(DataSource::File(path.clone()).load()?.corpus);
+        return in_memory(DataSource::File(path.clone()).load(&LoadOptions::default())?);
     }
     for one in named {
-        if let Some(source) = one.data()? {
-            return Ok(source.load()?.corpus);
+        if let Some(data) = one.data()? {
+            return in_memory(data);
         }
     }
     let (seed, test) = (options.seed, options.clips as usize);
     Ok(builtin::generate(BuiltinConfig { seed, train: STANDARDISED_BY, valid: 0, test, ..BuiltinConfig::default() })?
         .corpus)
+}
+
+fn in_memory(data: Data) -> Result<Corpus> {
+    match data.streamed {
+        None => Ok(data.corpus),
+        Some(_) => Err(Error::Config(format!(
+            "the clips of {} are streamed from disk; compare on others: --data with the file that they were written from",
+            data.corpus.name
+        ))),
+    }
 }

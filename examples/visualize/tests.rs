@@ -43,6 +43,8 @@ fn write_checkpoint(dir: &Path, tokens: bool) {
             epochs: 1,
             patience: 1,
             seed: 7,
+            checkpoint_every: 0,
+            mixed_precision: false,
         },
         mirror: true,
     };

@@ -13,10 +13,11 @@ fn the_sentiment_models_and_their_ops_are_right_but_for_rounding() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
     for filter in ["msa_", "attention", "norm", "tensor", "activations"] {
         let mut text = Vec::new();
-        let mut report = run_all(&root, filter, family, &mut text);
-        report.summary();
-        let (cases, failed) = (report.cases(), report.failed);
-        drop(report);
+        let (cases, failed) = {
+            let mut report = run_all(&root, filter, family, &mut text);
+            report.summary();
+            (report.cases(), report.failed)
+        };
         assert!(cases > 0 && failed == 0, "{filter}: {failed} of {cases} failed\n{}", String::from_utf8_lossy(&text));
     }
 }

@@ -395,13 +395,14 @@ fn load_b_rows(view: View, k: u32, columns: Columns) -> array<vec4<f32>, 4> {
     return rows;
 }
 
-// @if TO_WEIGHT
-// Elements (k, column) to (k + 3, column) of B.
+// TO_WEIGHT: elements (k, column) to (k + 3, column) of B.
+// @if SPAN_K
 fn load_b_along(view: View, k: u32, column: Part) -> vec4<f32> {
-    // @if SPAN_K
     return span(view, site_of(view, min(k, view.k_end - 4u)), column);
-    // @end
-    // @if !SPAN_K
+}
+// @end
+// @if !B_QUADS
+fn load_b_along(view: View, k: u32, column: Part) -> vec4<f32> {
     let last = view.k_end - 1u;
     return vec4<f32>(
         gather(view, site_of(view, min(k, last)), column),
@@ -409,6 +410,5 @@ fn load_b_along(view: View, k: u32, column: Part) -> vec4<f32> {
         gather(view, site_of(view, min(k + 2u, last)), column),
         gather(view, site_of(view, min(k + 3u, last)), column),
     );
-    // @end
 }
 // @end

@@ -16,7 +16,6 @@ fn the_sentiment_models_and_their_ops_are_right_but_for_rounding() {
         let mut report = run_all(&root, filter, family, &mut text);
         report.summary();
         let (cases, failed) = (report.cases(), report.failed);
-        drop(report);
         assert!(cases > 0 && failed == 0, "{filter}: {failed} of {cases} failed\n{}", String::from_utf8_lossy(&text));
     }
 }

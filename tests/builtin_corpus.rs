@@ -250,7 +250,7 @@ fn exported_clips_are_plain_files_and_read_back_the_same() {
     assert_eq!(back.train, made.corpus.train[..3]);
     assert_eq!(back.valid, made.corpus.valid[..3]);
     assert_eq!(back.test, made.corpus.test[..3]);
-    assert_eq!(back.modalities, made.corpus.modalities);
+    assert_eq!((&back.modalities, &back.emotions), (&made.corpus.modalities, &made.corpus.emotions));
 
     // Nothing is overwritten and nothing is left aside.
     assert!(made.export(&dir, 1).unwrap_err().to_string().contains("empty folder"));

@@ -284,7 +284,8 @@ fn folders_that_are_none() {
 fn the_writer_refuses_what_it_could_not_read() {
     let folder = tempfile::tempdir().unwrap();
     let whole = corpus();
-    let like = Corpus { name: "c".to_string(), modalities: whole.modalities.clone(), ..Corpus::default() };
+    let (modalities, emotions) = (whole.modalities.clone(), whole.emotions.clone());
+    let like = Corpus { name: "c".to_string(), modalities, emotions, ..Corpus::default() };
     let create = || ClipWriter::create(folder.path(), &like).unwrap();
     let mut writer = create();
     let refused = |change: &dyn Fn(&mut Clip), writer: &mut ClipWriter| {
@@ -292,6 +293,7 @@ fn the_writer_refuses_what_it_could_not_read() {
         change(&mut clip);
         message(writer.write(Split::Valid, &clip))
     };
+    assert!(refused(&|clip| clip.emotion = Some(2), &mut writer).contains("the corpus names 2"));
     assert!(refused(&|clip| clip.label = f32::NAN, &mut writer).contains("the label is NaN"));
     assert!(
         refused(&|clip| clip.sequences[0].values[1] = f32::INFINITY, &mut writer).contains("text has a value that")

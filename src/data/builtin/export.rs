@@ -1,7 +1,7 @@
 //! The clips as files that any player shows: WAV, PNG frames, a table of texts and labels; and such a folder read back.
 //!
 //! ```text
-//! DIR/clips.csv                id, split, text, label, words, voice, face, arousal
+//! DIR/clips.csv                id, split, text, label, emotion, words, voice, face, arousal
 //! DIR/features.json            statistics that standardise the features
 //! DIR/wav/ID.wav               16 kHz, mono, 16-bit
 //! DIR/frames/ID/000.png ...    gray, 64 x 64, 10 per second
@@ -14,7 +14,8 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AudioFeatures, Builtin, FRAME_SIZE, Recording, SAMPLE_RATE, Split, Standardiser, measure, modalities, standardise,
+    AudioFeatures, Builtin, EMOTIONS, FRAME_SIZE, Recording, SAMPLE_RATE, Split, Standardiser, measure, modalities,
+    standardise,
 };
 use crate::data::{Clip, Corpus};
 use crate::error::{Error, Result};
@@ -26,6 +27,9 @@ struct Row {
     split: String,
     text: String,
     label: f32,
+    /// One of [`EMOTIONS`]; empty where it is not known.
+    #[serde(default)]
+    emotion: String,
     #[serde(default)]
     words: i8,
     #[serde(default)]
@@ -93,7 +97,9 @@ impl Builtin {
 fn row(clip: Recording, split: Split) -> Row {
     let Recording { id, text, label, causes, .. } = clip;
     let split = split.name().to_owned();
-    Row { id, split, text, label, words: causes.words, voice: causes.voice, face: causes.face, arousal: causes.arousal }
+    let emotion = EMOTIONS[causes.emotion() as usize].to_owned();
+    let [words, voice, face] = [causes.words, causes.voice, causes.face];
+    Row { id, split, text, label, emotion, words, voice, face, arousal: causes.arousal }
 }
 
 fn write_wav(path: &Path, samples: &[i16]) -> Result<()> {
@@ -137,6 +143,7 @@ pub fn read_export(dir: &Path) -> Result<Corpus> {
     let mut rows = csv::Reader::from_path(&table).map_err(|e| Error::io(&table, e))?;
     let name = format!("exported clips in {}", dir.display());
     let mut corpus = Corpus { name, modalities: modalities(), ..Corpus::default() };
+    let mut emotions = false;
     let audio = AudioFeatures::new();
     for (i, row) in rows.deserialize().enumerate() {
         let fail = |message: String| Error::format(&table, format!("row {}", i + 1), message);
@@ -150,6 +157,12 @@ pub fn read_export(dir: &Path) -> Result<Corpus> {
         if row.text.split_whitespace().next().is_none() {
             return Err(fail("there is no text: write what is said".into()));
         }
+        let emotion = EMOTIONS.iter().position(|name| *name == row.emotion).map(|index| index as u32);
+        if emotion.is_none() && !row.emotion.is_empty() {
+            let known = EMOTIONS.join(", ");
+            return Err(fail(format!("the emotion is '{}', but must be one of {known}, or empty", row.emotion)));
+        }
+        emotions |= emotion.is_some();
         let clips = match row.split.as_str() {
             "train" => &mut corpus.train,
             "valid" => &mut corpus.valid,
@@ -159,10 +172,13 @@ pub fn read_export(dir: &Path) -> Result<Corpus> {
         let samples = read_wav(&dir.join("wav").join(format!("{}.wav", row.id)))?;
         let frames = read_frames(&dir.join("frames").join(&row.id))?;
         let sequences = measure(&audio, &row.text, &samples, &frames)?;
-        clips.push(Clip { id: row.id, text: row.text, sequences, label: row.label, emotion: None });
+        clips.push(Clip { id: row.id, text: row.text, sequences, label: row.label, emotion });
     }
     if corpus.train.is_empty() && corpus.valid.is_empty() && corpus.test.is_empty() {
         return Err(Error::format(&table, "rows", "the table holds no clip: export some"));
+    }
+    if emotions {
+        corpus.emotions = EMOTIONS.map(String::from).to_vec();
     }
     standardise(&mut corpus, &standardisers)?;
     Ok(corpus)

@@ -141,9 +141,7 @@ impl Streamed {
                 };
                 let values = entry_values(&entry, &corpus.modalities).map_err(fail)?;
                 let emotion = entry.emotion;
-                if emotion.is_some_and(|emotion| emotion as usize >= corpus.emotions.len()) {
-                    return Err(fail(format!("the emotion is none of the {}", corpus.emotions.len())));
-                }
+                check_emotion(emotion, &corpus.emotions).map_err(fail)?;
                 starts.push(end);
                 end += values;
                 let sequence = |len: &u32| Sequence { len: *len as usize, values: Vec::new() };
@@ -257,4 +255,14 @@ fn check_size(path: &Path, values: u64) -> Result<()> {
     }
     let message = format!("{found} bytes, but clips.json asks for {}: write the folder again", 4 * values);
     Err(Error::format(path, "size", message))
+}
+
+/// Checks that `emotion` is one of `names`.
+fn check_emotion(emotion: Option<u32>, names: &[String]) -> std::result::Result<(), String> {
+    match emotion {
+        Some(emotion) if emotion as usize >= names.len() => {
+            Err(format!("the emotion is number {emotion}, but the corpus names {}", names.len()))
+        }
+        _ => Ok(()),
+    }
 }

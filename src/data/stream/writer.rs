@@ -1,6 +1,6 @@
 //! Writes a corpus to disk clip by clip.
 
-use super::{Entry, FORMAT, Index, Split, VERSION, entry_values};
+use super::{Entry, FORMAT, Index, Split, VERSION, check_emotion, entry_values};
 use crate::data::corpus::{Clip, Corpus, Labels, Modality};
 use crate::error::{Error, Result};
 use crate::weights::write_json;
@@ -58,6 +58,7 @@ impl ClipWriter {
         let lens = lens.ok_or_else(|| fail("a sequence is too long".to_string()))?;
         let Clip { id, text, label, emotion, .. } = clip.clone();
         let entry = Entry { id, text, label, emotion, lens };
+        check_emotion(entry.emotion, &self.index.emotions).map_err(fail)?;
         entry_values(&entry, &self.modalities).map_err(fail)?;
         for (sequence, modality) in clip.sequences.iter().zip(&self.modalities) {
             let (values, needed) = (sequence.values.len(), sequence.len * modality.dim);

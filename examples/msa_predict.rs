@@ -44,7 +44,7 @@ struct Options {
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
     /// Keep what lies between the layers as 16-bit floats, however the model was trained.
-    #[arg(long, alias = "mixed-precision")]
+    #[arg(long = "mixed_precision", alias = "mixed-precision")]
     mixed_precision: bool,
     /// Part of the adapter's name, or its number (see examples/devices).
     #[arg(long)]

@@ -87,7 +87,7 @@ impl Options {
         let model = self.model()?;
         let defaults = Defaults {
             batch_size: 16,
-            learning_rate: if self.full { 1e-4 } else { 4e-3 },
+            learning_rate: if self.full { 1e-4 } else { 5e-3 },
             epochs: if self.data.is_none() { 12 } else { 50 },
         };
         let training = self.training.config(&defaults);

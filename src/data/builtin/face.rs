@@ -173,7 +173,7 @@ fn eye(canvas: &mut Canvas, side: f64, e: &Expression, skin: f64) {
     };
     canvas.paint(centre, 0.24, 40.0, outline(0.03));
     canvas.paint(centre, 0.2, (skin * 1.25).min(245.0), outline(0.0));
-    let (lids, pupil) = (outline(0.0), centre.0 + 0.085 * e.gaze);
+    let (lids, pupil) = (outline(0.0), centre.0 + 0.1 * e.gaze);
     canvas.paint(centre, 0.2, 25.0, |x, y| ellipse_distance(x - pupil, y - centre.1, 0.075, 0.085).max(lids(x, y)));
 }
 

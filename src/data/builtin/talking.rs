@@ -133,16 +133,17 @@ fn film(cues: &Cues, frames: usize, dice: &mut Dice) -> Vec<Vec<u8>> {
     let talk = 0.6 + 3.0 * cues.talking;
     let talk = Swing::draw((talk, talk), dice);
     let rest = dice.uniform(-0.1, 0.1);
-    let open = dice.uniform(0.42, 0.5);
+    let open = dice.uniform(0.65, 0.75);
     let mut made = Vec::with_capacity(frames);
     for index in 0..frames {
         let seconds = index as f64 / FRAME_RATE;
-        let (across, down) = ((0.3 + 2.7 * cues.energy) * sway.at(seconds), 2.4 * cues.nodding * nod.at(seconds));
+        let (across, down) = ((0.2 + 1.6 * cues.energy) * sway.at(seconds), 1.5 * cues.nodding * nod.at(seconds));
         let expression = Expression {
             smile: 1.2 * cues.smile - 0.4,
             mouth: open * (1.0 + talk.at(seconds)),
-            eyes: 1.1 + 0.05 * dice.normal(),
-            tilt: 0.03 * across,
+            // lids follow the eyes: who looks away lowers them a little
+            eyes: 0.8 + 0.5 * cues.gaze + 0.05 * dice.normal(),
+            tilt: 0.05 * across,
             shift: (across, down),
             covered: false,
             gaze: side * (1.0 - cues.gaze) + 0.3 * rest,

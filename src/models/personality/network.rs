@@ -33,13 +33,13 @@ pub struct PersonalityNetworkConfig {
 impl PersonalityNetworkConfig {
     /// Both extractors at a small part of their size and depth: trains from nothing in minutes on a CPU.
     pub fn small() -> Self {
-        let resnet = ResnetConfig { stem: 12, layers: vec![(8, 1), (16, 1)], ..ResnetConfig::resnet50() };
-        let i3d = I3dConfig { divisor: 8, stages: 2, dropout: 0.1, momentum: 0.1, ..I3dConfig::flow() };
+        let resnet = ResnetConfig { stem: 24, layers: vec![(8, 1), (16, 1)], ..ResnetConfig::resnet50() };
+        let i3d = I3dConfig { divisor: 8, stages: 2, dropout: 0.05, momentum: 0.1, ..I3dConfig::flow() };
         let head = PersonalityConfig {
             fusion_dim: 32,
             num_heads: 2,
             hidden: 32,
-            dropout: 0.1,
+            dropout: 0.05,
             momentum: 0.1,
             ..PersonalityConfig::default()
         };

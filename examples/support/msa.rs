@@ -88,7 +88,14 @@ impl DataSource {
                 let builtin = builtin::generate(BuiltinConfig { seed: *seed, ..BuiltinConfig::default() })?;
                 Ok(Data { builtin: Some(builtin.clone()), ..memory(builtin.corpus) })
             }
-            DataSource::File(path) if path.join("clips.csv").is_file() => Ok(memory(builtin::read_export(path)?)),
+            DataSource::File(path) if path.join("clips.csv").is_file() => match *reading == LoadOptions::default() {
+                true => Ok(memory(builtin::read_export(path)?)),
+                false => {
+                    let message =
+                        "holds exported clips, with labels and splits of their own: leave out --emotion and --folds";
+                    Err(Error::io(path, message))
+                }
+            },
             DataSource::File(path) if Streamed::is_in(path) => {
                 let streamed = Streamed::open(path)?;
                 let corpus = streamed.corpus().clone();

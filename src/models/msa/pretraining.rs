@@ -5,9 +5,6 @@
 //! audio -> encoder -> mean of valid steps -> projection -> length 1 -+-> symmetric InfoNCE of each two, over the batch
 //! video -> encoder -> mean of valid steps -> projection -> length 1 -+
 //! ```
-//!
-//! The encoders are those of [`super::Msa`] by the names and shapes of their parameters: [`ContrastiveEncoders::hand_over`] puts what they
-//! learnt into the model that is trained next. The projections are dropped.
 
 use super::config::check_weight;
 use super::encoder::ModalityEncoder;
@@ -62,7 +59,36 @@ pub struct Embedding<'g> {
     pub present: Var<'g>,
 }
 
-/// The encoders of an [`super::Msa`] with a projection each. Parameters are named `<modality>_encoder.*` as there, and `contrast.<modality>.*`.
+/// The encoders of an [`super::Msa`] with a projection each, to be trained by contrast before the model is: each two modalities of a clip
+/// should be nearer in the space of the projections than those of different clips (InfoNCE, as van den Oord et al. 2018; both ways, as
+/// Radford et al. 2021). Labels are not needed.
+///
+/// Parameters are named `<modality>_encoder.*`, equal to the model's in name, shape and start, and `contrast.<modality>.*`, which are
+/// dropped afterwards.
+///
+/// ```no_run
+/// use limbic::models::msa::{BatchShape, ContrastConfig, ContrastiveEncoders, Msa, MsaConfig, Preset, pretraining_graph};
+/// use limbic::plan::{Batch, ParameterStore};
+/// use limbic::train::{OptimizerConfig, StepSettings, Trainer};
+///
+/// # fn pretrain(gpu: &limbic::gpu::Gpu, batches: Vec<Batch>) -> limbic::Result<ParameterStore> {
+/// let config = MsaConfig::preset(Preset::Small, MsaConfig::source_modalities(64));
+/// let encoders = ContrastiveEncoders::new(&config, ContrastConfig::default())?;
+/// let store = ParameterStore::new(gpu, encoders.parameters(), &encoders.parameters().initial_values(7))?;
+/// let shape = BatchShape::full(32, &config.modalities);
+/// let mut trainer = Trainer::new(&store, OptimizerConfig::adamw(0.01), 7, |graph| {
+///     pretraining_graph(&encoders, graph, &shape)
+/// })?;
+/// for batch in batches {
+///     trainer.step(batch.without(&["target", "sample_weight"]), StepSettings { learning_rate: 1e-3, beta1: None })?;
+/// }
+/// trainer.finish()?;
+/// let model = Msa::new(&config)?;
+/// let mut values = model.parameters().initial_values(7);
+/// encoders.hand_over(&store.download()?, model.parameters(), &mut values)?;
+/// ParameterStore::new(gpu, model.parameters(), &values)
+/// # }
+/// ```
 #[derive(Debug, Clone)]
 pub struct ContrastiveEncoders {
     config: MsaConfig,

@@ -114,7 +114,8 @@ pub struct Options {
     )]
     pub emotion_weight: f32,
     /// Epochs in which the encoders first learn, without labels, to tell which sound and video belong to which text: contrastive
-    /// pre-training, by InfoNCE between each two modalities. Then the whole model is trained as ever, from these encoders. Default: 0.
+    /// pre-training, by InfoNCE between each two modalities. Then the whole model is trained as ever, from these encoders. A few are
+    /// enough: in many, encoders lose what their modality alone tells. Default: 0.
     #[arg(long, alias = "pretrain-epochs", value_name = "EPOCHS", conflicts_with = "baseline")]
     pub pretrain_epochs: Option<u64>,
     /// What pre-training divides cosine similarities by: the lower, the more the nearest wrong clip counts.

@@ -223,7 +223,9 @@ fn gradients_in_the_middle_of_a_graph() {
             vec![cosine_similarities(v[0], v[0], 0.5).supervised_infonce(v[1], positives)]
         });
     }
-    check_gradients("pairs", &[float([4, 5], 1), float([4, 5], 2)], |_, v| vec![infonce_pairs(v[0], v[1], 0.5)]);
+    let pairs = [float([4, 5], 1), float([4, 5], 2), fixed_labels(&[1, 0, 1, 1])];
+    check_gradients("pairs", &pairs[..2], |_, v| vec![infonce_pairs(v[0], v[1], 0.5, None)]);
+    check_gradients("masked pairs", &pairs, |_, v| vec![infonce_pairs(v[0], v[1], 0.5, Some(v[2]))]);
     check_gradients("prototypes", &[float([6, 5], 1), float([3, 5], 2), fixed_labels(&[0, 1, 0, 2, 1, 0])], |_, v| {
         vec![prototype_distances(v[0], v[1]).prototype_loss(v[2], 0.5)]
     });
@@ -257,6 +259,39 @@ fn nothing_valid_costs_nothing() {
     let outcome =
         run(&alone, |_, v| vec![cosine_similarities(v[0], v[0], 0.1).supervised_infonce(v[1], Positives::In)]).unwrap();
     assert!(outcome.outputs[0][0] == 0.0 && gradient(&outcome, 0).iter().all(|v| *v == 0.0));
+}
+
+/// Pairs that do not count are as if they were not there.
+#[test]
+fn pairs_are_contrasted_with_those_that_count() {
+    let (rows, mask) = (5, [1, 0, 1, 1, 0]);
+    let kept = |values: &[f32]| -> Vec<f32> {
+        values.chunks(6).zip(mask).filter(|(_, counts)| *counts == 1).flat_map(|(row, _)| row.to_vec()).collect()
+    };
+    let (a, b) = (noise(rows * 6, 1), noise(rows * 6, 2));
+    let of = |rows: usize, values: Vec<f32>| Value::Float(Shape::new(&[rows, 6]), values);
+    let some = [of(3, kept(&a)), of(3, kept(&b))];
+    let expected = run(&some, |_, v| vec![infonce_pairs(v[0], v[1], 0.2, None)]).unwrap();
+    let rows = |row: &dyn Fn(&[f32]) -> Vec<f32>| [row(&a), row(&b)].map(|values| of(5, values));
+    for poison in [0.5, f32::NAN] {
+        let hidden = |values: &[f32]| {
+            let row = |(row, counts): (&[f32], u32)| if counts == 1 { row.to_vec() } else { vec![poison; 6] };
+            values.chunks(6).zip(mask).flat_map(row).collect()
+        };
+        let all = [rows(&hidden).to_vec(), vec![fixed_labels(&mask)]].concat();
+        let found = run(&all, |_, v| vec![infonce_pairs(v[0], v[1], 0.2, Some(v[2]))]).unwrap();
+        close("loss", found.outputs[0][0], f64::from(expected.outputs[0][0]), 1e-6);
+        for index in 0..2 {
+            let (found, expected) = (gradient(&found, index), gradient(&expected, index));
+            let expected: Vec<f64> = expected.iter().map(|value| f64::from(*value)).collect();
+            assert_close("gradient", &kept(found), &expected, 1e-6);
+            let others = found.chunks(6).zip(mask).filter(|(_, counts)| *counts == 0);
+            assert!(others.flat_map(|(row, _)| row).all(|value| *value == 0.0));
+        }
+    }
+    let none = [float([3, 6], 1), float([3, 6], 2), fixed_labels(&[0, 0, 0])];
+    let none = run(&none, |_, v| vec![infonce_pairs(v[0], v[1], 0.2, Some(v[2]))]).unwrap();
+    assert!(none.outputs[0][0] == 0.0 && (0..2).all(|index| gradient(&none, index).iter().all(|v| *v == 0.0)));
 }
 
 /// NaN in rows that do not count, and more such rows, change no bit.
@@ -351,6 +386,8 @@ fn misfits_are_errors_that_name_the_op() {
     assert!(weights.contains("focal_loss") && weights.contains("[3]"), "{weights}");
     let square = error(&|graph| graph.input("s", [4, 3]).supervised_infonce(graph.mask_input("y", [4]), Positives::In));
     assert!(square.contains("contrast") && square.contains("[4, 3]"), "{square}");
+    let pairs = error(&|graph| infonce_pairs(graph.input("a", [4, 3]), graph.input("b", [5, 3]), 0.1, None));
+    assert!(pairs.contains("infonce_pairs") && pairs.contains("[5, 3]"), "{pairs}");
     let values = error(&|graph| constant(graph, [3], &[1.0]));
     assert!(values.contains("constant") && values.contains("[3]"), "{values}");
 }

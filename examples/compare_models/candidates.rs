@@ -1,10 +1,18 @@
 //! Which models are compared: presets with variations, and trained ones.
 
+use crate::common::{ScheduleKind, TrainingConfig};
 use crate::msa::{self, Data, ModelConfig, modalities};
+use crate::pretraining::Pretraining;
+use crate::training;
 use clap::ValueEnum;
 use limbic::data::Corpus;
 use limbic::data::builtin::EMOTIONS;
-use limbic::models::msa::{BaselineConfig, EmotionTask, Encoder, Fusion, MsaConfig, Pooling, Preset, SentimentModel};
+use limbic::gpu::Gpu;
+use limbic::graph::Parameters;
+use limbic::models::RegressionLoss;
+use limbic::models::msa::{
+    BaselineConfig, ContrastConfig, EmotionTask, Encoder, Fusion, MsaConfig, Pooling, Preset, SentimentModel,
+};
 use limbic::train::checkpoint::Checkpoint;
 use limbic::{Error, Result};
 use std::path::PathBuf;
@@ -29,6 +37,8 @@ pub enum Variation {
     AttentionPooling,
     /// The others attend to the text too.
     Bidirectional,
+    /// Pre-trains the encoders by contrast, for some epochs over some of the clips.
+    Pretrained,
 }
 
 impl Variation {
@@ -47,6 +57,8 @@ impl Variation {
             }
             Variation::AttentionPooling => MsaConfig { pooling_method: Pooling::Attention, ..config },
             Variation::Bidirectional => MsaConfig { bidirectional_fusion: true, ..config },
+            // a matter of the weights
+            Variation::Pretrained => config,
         })
     }
 
@@ -114,11 +126,12 @@ pub struct Candidate {
 
 impl Candidate {
     /// The model that `text` names, over `corpus`; one that was not trained starts from `seed`.
-    pub fn new(text: &str, corpus: &Corpus, seed: u64) -> Result<Self> {
-        let (config, checkpoint) = match Named::parse(text)? {
+    pub fn new(gpu: &Gpu, text: &str, corpus: &Corpus, seed: u64) -> Result<Self> {
+        let named = Named::parse(text)?;
+        let (config, checkpoint) = match &named {
             Named::Preset { name, variations } => {
-                let start = MsaConfig::preset(Preset::parse(&name)?, modalities(corpus, None));
-                (vary(start, &variations), None)
+                let start = MsaConfig::preset(Preset::parse(name)?, modalities(corpus, None));
+                (vary(start, variations), None)
             }
             Named::Trained(directory) => {
                 let checkpoint = Checkpoint::open(directory)?;
@@ -127,10 +140,13 @@ impl Candidate {
         };
         let model = config.build()?;
         msa::check_fit(model.as_ref(), corpus)?;
-        let weights = match checkpoint {
+        let mut weights = match checkpoint {
             Some(checkpoint) => checkpoint.load_model(model.parameters())?,
             None => model.parameters().initial_values(seed),
         };
+        if matches!(named, Named::Preset { variations, .. } if variations.contains(&Variation::Pretrained)) {
+            pretrain(gpu, &config, corpus, seed, model.parameters(), &mut weights)?;
+        }
         Ok(Candidate { name: text.to_string(), config, model, weights })
     }
 }
@@ -141,4 +157,54 @@ fn vary(start: MsaConfig, variations: &[Variation]) -> ModelConfig {
         ModelConfig::SequenceLevel(config) => variation.apply(config),
         baseline => baseline,
     })
+}
+
+/// Pre-trains the encoders of `config`, in so many epochs.
+const PRETRAINING_EPOCHS: u64 = 10;
+/// Over at most so many clips.
+const PRETRAINING_CLIPS: usize = 256;
+
+/// Puts pre-trained encoders into `weights`.
+fn pretrain(
+    gpu: &Gpu,
+    config: &ModelConfig,
+    corpus: &Corpus,
+    seed: u64,
+    parameters: &Parameters,
+    weights: &mut [Vec<f32>],
+) -> Result<()> {
+    let ModelConfig::SequenceLevel(config) = config else {
+        return Err(Error::Config("early pooling has no encoders to pre-train: leave out +pretrained".to_string()));
+    };
+    let from = if corpus.train.is_empty() { &corpus.test } else { &corpus.train };
+    let clips = from[..from.len().min(PRETRAINING_CLIPS)].to_vec();
+    let corpus = Corpus {
+        name: corpus.name.clone(),
+        modalities: corpus.modalities.clone(),
+        labels: corpus.labels.clone(),
+        emotions: corpus.emotions.clone(),
+        // there is nothing to stop early by
+        valid: clips.clone(),
+        train: clips,
+        test: Vec::new(),
+    };
+    let training = TrainingConfig {
+        batch_size: 16,
+        accumulation: 1,
+        learning_rate: 1e-3,
+        weight_decay: 0.01,
+        clip_norm: 1.0,
+        loss: RegressionLoss::Mse,
+        schedule: ScheduleKind::Constant,
+        warmup_epochs: 0,
+        epochs: PRETRAINING_EPOCHS,
+        patience: u32::MAX,
+        seed,
+        checkpoint_every: 0,
+        mixed_precision: false,
+    };
+    let data = Data { corpus, builtin: None, streamed: None };
+    let mut pretraining = Pretraining::new(gpu, config, ContrastConfig::default(), &training, &data)?;
+    pretraining.fit(|trainer, task| training::fit(trainer, task, &training, None, false, &mut ()))?;
+    pretraining.hand_over(parameters, weights)
 }

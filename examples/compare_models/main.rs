@@ -12,8 +12,13 @@ mod exit;
 #[path = "../support/msa.rs"]
 #[allow(dead_code)]
 mod msa;
+#[path = "../support/pretraining.rs"]
+mod pretraining;
 mod report;
 mod run;
+#[path = "../support/training.rs"]
+#[allow(dead_code)]
+mod training;
 
 use candidates::{Candidate, Named};
 use clap::Parser;
@@ -91,7 +96,7 @@ fn compare(options: &Options) -> Result<()> {
     let named = names.iter().map(|name| Named::parse(name)).collect::<Result<Vec<_>>>()?;
     let gpu = Gpu::with_options(&GpuOptions { adapter: options.adapter.clone(), ..GpuOptions::default() })?;
     let corpus = corpus(options, &named)?;
-    let of_names = |name: &String| Candidate::new(name, &corpus, options.seed);
+    let of_names = |name: &String| Candidate::new(&gpu, name, &corpus, options.seed);
     let candidates = names.iter().map(of_names).collect::<Result<Vec<_>>>()?;
 
     let clips: Vec<_> = corpus.test.iter().chain(&corpus.valid).chain(&corpus.train).cloned().collect();

@@ -9,6 +9,8 @@ mod flags;
 #[path = "../support/msa.rs"]
 mod msa;
 mod options;
+#[path = "../support/pretraining.rs"]
+mod pretraining;
 mod report;
 mod run;
 #[path = "../support/training.rs"]
@@ -25,6 +27,7 @@ use limbic::{Error, Result};
 use msa::{Data, DataSource, Metrics, ModelConfig, RunConfig};
 use options::Options;
 use run::Run;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::atomic::Ordering;
 use training::{EVERY, STOP};
@@ -66,16 +69,29 @@ fn train(options: &Options) -> Result<()> {
     if options.profile {
         report::profile(&mut run)?;
     }
-    let mut observer = TrainingBar::new(EVERY);
+    let before = options.out.join("pretraining");
     // only now, when nothing that was given can be wrong any more, does a new run replace what is there
-    if !options.resume && checkpoint.clear()? {
+    if !options.resume && checkpoint.clear()? | (before.is_dir() && Checkpoint::open(&before)?.clear()?) {
         println!("note      the run that was in {} is replaced", shown(&options.out));
     }
     checkpoint.save_config(&config)?;
-    let outcome = run.fit(Some(&checkpoint), options.resume, &mut observer)?;
+    // a run that was stopped while its encoders were pre-trained has no state of its own yet
+    let begun = options.resume && (checkpoint.state_path().is_file() || config.pretraining.is_none());
+    if let Some(pretraining) = config.pretraining.filter(|_| !begun) {
+        println!("\npre-training of the encoders: {} epochs", pretraining.epochs);
+        let before = Checkpoint::create(before)?;
+        let outcome = run.pretrain(&pretraining, &before, options.resume, &mut TrainingBar::new(EVERY))?;
+        if outcome.ending == Ending::Interrupted {
+            stopped(&options.out);
+            return Ok(());
+        }
+        training::ending(&outcome);
+        training::loss_curves(before.directory(), &outcome.history)?;
+        println!();
+    }
+    let outcome = run.fit(Some(&checkpoint), begun, &mut TrainingBar::new(EVERY))?;
     if outcome.ending == Ending::Interrupted {
-        let out = shown(&options.out);
-        println!("stopped; the run is saved. Go on with: --resume --out {out}");
+        stopped(&options.out);
         return Ok(());
     }
     training::ending(&outcome);
@@ -107,6 +123,10 @@ fn train(options: &Options) -> Result<()> {
     Ok(())
 }
 
+fn stopped(out: &Path) {
+    println!("stopped; the run is saved. Go on with: --resume --out {}", shown(out));
+}
+
 /// A saved run's configuration, with what may be changed when it goes on.
 fn resumed(options: &Options, checkpoint: &Checkpoint) -> Result<RunConfig> {
     let mut config = msa::read_config(checkpoint)?;
@@ -114,7 +134,7 @@ fn resumed(options: &Options, checkpoint: &Checkpoint) -> Result<RunConfig> {
     Ok(config)
 }
 
-fn export(options: &Options, directory: &std::path::Path) -> Result<()> {
+fn export(options: &Options, directory: &Path) -> Result<()> {
     let data = options.source().load(&options.reading())?;
     report::describe_data(&data);
     let Some(builtin) = &data.builtin else {
@@ -144,7 +164,7 @@ fn compare(gpu: &Gpu, config: &RunConfig, data: &Data) -> Result<Vec<(String, Me
         if STOP.load(Ordering::Relaxed) {
             break;
         }
-        let config = RunConfig { model, ..config.clone() };
+        let config = RunConfig { model, pretraining: None, ..config.clone() };
         let mut run = Run::new(gpu, config.clone(), data)?;
         println!("\n{name}");
         let mut observer = TrainingBar::new(EVERY);

@@ -1,18 +1,20 @@
 //! The command line. Names are those of the source's training script; dashes work too.
 
 use crate::flags::{self, Defaults, TrainingFlags};
-use crate::msa::{DataSource, ModelConfig, RunConfig, VERSION, modalities};
+use crate::msa::{DataSource, ModelConfig, PretrainingConfig, RunConfig, VERSION, modalities};
 use crate::training;
 use clap::{Parser, ValueEnum};
 use limbic::data::builtin::EMOTIONS;
 use limbic::data::mult::Emotion;
 use limbic::data::{Corpus, LoadOptions};
-use limbic::models::msa::{BaselineConfig, EmotionTask, Encoder, Fusion, ModalityConfig, MsaConfig, Pooling, Preset};
+use limbic::models::msa::{
+    BaselineConfig, ContrastConfig, EmotionTask, Encoder, Fusion, ModalityConfig, MsaConfig, Pooling, Preset,
+};
 use limbic::{Error, Result};
 use std::path::PathBuf;
 
 /// What a run that goes on takes from its checkpoint, beside [`flags::FIXED`].
-const FIXED: [&str; 22] = [
+const FIXED: [&str; 24] = [
     "data",
     "folds",
     "stream",
@@ -31,6 +33,8 @@ const FIXED: [&str; 22] = [
     "fusion",
     "multi_task",
     "emotion_weight",
+    "pretrain_epochs",
+    "contrast_temperature",
     "dropout",
     "post_norm",
     "seq_len",
@@ -109,6 +113,20 @@ pub struct Options {
         requires = "multi_task"
     )]
     pub emotion_weight: f32,
+    /// Epochs in which the encoders first learn, without labels, to tell which sound and video belong to which text: contrastive
+    /// pre-training, by InfoNCE between each two modalities. Then the whole model is trained as ever, from these encoders. A few are
+    /// enough: in many, encoders lose what their modality alone tells. Default: 0.
+    #[arg(long, alias = "pretrain-epochs", value_name = "EPOCHS", conflicts_with = "baseline")]
+    pub pretrain_epochs: Option<u64>,
+    /// What pre-training divides cosine similarities by: the lower, the more the nearest wrong clip counts.
+    #[arg(
+        long,
+        alias = "contrast-temperature",
+        allow_negative_numbers = true,
+        default_value_t = ContrastConfig::default().temperature,
+        requires = "pretrain_epochs"
+    )]
+    pub contrast_temperature: f32,
     #[arg(long, allow_negative_numbers = true)]
     pub dropout: Option<f32>,
     /// Layer norm after each part instead of before it.
@@ -229,6 +247,14 @@ impl Options {
             ..base
         };
         model.check()?;
+        let contrast = ContrastConfig { temperature: self.contrast_temperature, ..ContrastConfig::default() };
+        let pretraining = match self.pretrain_epochs.unwrap_or(0) {
+            0 => None,
+            epochs => {
+                contrast.check(&model)?;
+                Some(PretrainingConfig { epochs, contrast })
+            }
+        };
         let model = if self.baseline {
             ModelConfig::Baseline(BaselineConfig::like(&model, true))
         } else {
@@ -245,6 +271,7 @@ impl Options {
             data: self.source(),
             reading: self.reading(),
             training: self.training.config(&defaults),
+            pretraining,
         })
     }
 }

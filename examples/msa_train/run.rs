@@ -1,15 +1,17 @@
 //! Trains one model and scores it.
 
-use crate::msa::{AHEAD, Data, Metrics, RunConfig, batch_shape, check_fit, wanted};
+use crate::common::TrainingConfig;
+use crate::msa::{Data, Metrics, ModelConfig, PretrainingConfig, RunConfig, Train, batch_shape, check_fit, wanted};
+use crate::pretraining::Pretraining;
 use crate::training::{Outcome, fit, optimizer, precision};
-use limbic::data::stream::{Epochs, Split};
-use limbic::data::{Batches, Clip, Corpus, Labels};
+use limbic::data::stream::Split;
+use limbic::data::{Clip, Corpus, Labels};
 use limbic::gpu::Gpu;
 use limbic::models::msa::{ClipScore, Objective, Scorer, SentimentModel, training_graph};
 use limbic::plan::{Batch, ParameterStore};
 use limbic::train::Trainer;
 use limbic::train::checkpoint::Checkpoint;
-use limbic::train::fit::{Observer, Task, Validation};
+use limbic::train::fit::{Ending, Observer, Task, Validation};
 use limbic::train::metrics::ClassificationMetrics;
 use limbic::{Error, Result};
 
@@ -47,6 +49,31 @@ impl<'a> Run<'a> {
         Ok(Run { config, model, data, trainer, scorer })
     }
 
+    /// Pre-trains the model's encoders as `config` says, from the start or from where `checkpoint` stands if `resume`, and puts what they
+    /// learnt into the model. Unless interrupted: then the model is as it was.
+    pub fn pretrain(
+        &self,
+        config: &PretrainingConfig,
+        checkpoint: &Checkpoint,
+        resume: bool,
+        observer: &mut dyn Observer,
+    ) -> Result<Outcome> {
+        let ModelConfig::SequenceLevel(model) = &self.config.model else {
+            return Err(Error::Config("the early-pooling baseline has no encoders to pre-train".to_string()));
+        };
+        let training = TrainingConfig { epochs: config.epochs, ..self.config.training.clone() };
+        let store = self.trainer.store();
+        let mut pretraining = Pretraining::new(store.gpu(), model, config.contrast, &training, self.data)?;
+        let outcome =
+            pretraining.fit(|trainer, task| fit(trainer, task, &training, Some(checkpoint), resume, observer))?;
+        if outcome.ending != Ending::Interrupted {
+            let mut values = store.download()?;
+            pretraining.hand_over(store.parameters(), &mut values)?;
+            store.upload(&values)?;
+        }
+        Ok(outcome)
+    }
+
     /// Trains from the start, or from where `checkpoint` stands if `resume`.
     pub fn fit(
         &mut self,
@@ -56,11 +83,10 @@ impl<'a> Run<'a> {
     ) -> Result<Outcome> {
         let training = &self.config.training;
         let corpus = &self.data.corpus;
-        let valid = if corpus.valid.is_empty() { Split::Test } else { Split::Valid };
         let task = Sentiment {
             train: self.train()?,
             data: self.data,
-            valid,
+            valid: self.data.valid(),
             model: self.model.as_ref(),
             emotion_weight: self.model.emotions().map_or(0.0, |task| f64::from(task.weight)),
             scorer: &self.scorer,
@@ -81,20 +107,8 @@ impl<'a> Run<'a> {
 
     /// The training clips as batches.
     fn train(&self) -> Result<Train<'a>> {
-        let (corpus, training, wanted) = (&self.data.corpus, &self.config.training, wanted(self.model.as_ref()));
-        let emotions = self.model.emotions().is_some();
-        Ok(match &self.data.streamed {
-            None => {
-                let batches = Batches::new(corpus, &corpus.train, &wanted, training.batch_size)?;
-                let batches = if emotions { batches.with_emotions() } else { batches };
-                Train::Memory { batches, seed: training.seed }
-            }
-            Some(streamed) => {
-                let batches = streamed.batches(Split::Train, &wanted, training.batch_size, AHEAD)?;
-                let batches = if emotions { batches.with_emotions() } else { batches };
-                Train::Disk(batches.epochs(training.seed))
-            }
-        })
+        let (training, model) = (&self.config.training, self.model.as_ref());
+        self.data.train(&wanted(model), training.batch_size, model.emotions().is_some(), training.seed)
     }
 
     /// The first training batch.
@@ -146,21 +160,6 @@ pub fn labels(clips: &[Clip]) -> Vec<f32> {
     clips.iter().map(|clip| clip.label).collect()
 }
 
-/// Where training batches come from.
-enum Train<'a> {
-    Memory { batches: Batches<'a>, seed: u64 },
-    Disk(Epochs),
-}
-
-impl Train<'_> {
-    fn batches_from(&self, epoch: u64, first: usize) -> Result<Box<dyn Iterator<Item = Result<Batch>> + '_>> {
-        Ok(match self {
-            Train::Memory { batches, seed } => Box::new(batches.shuffled(*seed, epoch).skip(first).map(Ok)),
-            Train::Disk(epochs) => Box::new(epochs.from(epoch, first)?),
-        })
-    }
-}
-
 /// Sentiment as the training loop sees it.
 struct Sentiment<'a> {
     train: Train<'a>,
@@ -174,10 +173,7 @@ struct Sentiment<'a> {
 
 impl Task for Sentiment<'_> {
     fn batches(&self) -> usize {
-        match &self.train {
-            Train::Memory { batches, .. } => batches.len(),
-            Train::Disk(epochs) => epochs.len(),
-        }
+        self.train.len()
     }
 
     fn batches_from(&self, epoch: u64, first: usize) -> Result<Box<dyn Iterator<Item = Result<Batch>> + '_>> {

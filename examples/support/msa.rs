@@ -2,11 +2,13 @@
 
 use crate::common::{self, TrainingConfig};
 use limbic::data::builtin::{self, Builtin, BuiltinConfig};
-use limbic::data::stream::{ClipWriter, Split, Streamed};
+use limbic::data::stream::{ClipWriter, Epochs, Split, Streamed};
 use limbic::data::{Batches, Clip, Corpus, Labels, LoadOptions, Modality, load_corpus_with};
 use limbic::models::msa::{
-    BaselineConfig, BatchShape, ClipScore, ModalityConfig, Msa, MsaBaseline, MsaConfig, Scorer, SentimentModel,
+    BaselineConfig, BatchShape, ClipScore, ContrastConfig, ModalityConfig, Msa, MsaBaseline, MsaConfig, Scorer,
+    SentimentModel,
 };
+use limbic::plan::Batch;
 use limbic::train::checkpoint::Checkpoint;
 use limbic::train::metrics::{ClassificationMetrics, SentimentMetrics, classification_table, sentiment_table};
 use limbic::{Error, Result};
@@ -24,6 +26,16 @@ pub struct RunConfig {
     #[serde(default)]
     pub reading: LoadOptions,
     pub training: TrainingConfig,
+    /// How the encoders were trained before, if they were.
+    #[serde(default)]
+    pub pretraining: Option<PretrainingConfig>,
+}
+
+/// Contrastive pre-training of a model's encoders.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct PretrainingConfig {
+    pub epochs: u64,
+    pub contrast: ContrastConfig,
 }
 
 pub const VERSION: u32 = 1;
@@ -76,7 +88,14 @@ impl DataSource {
                 let builtin = builtin::generate(BuiltinConfig { seed: *seed, ..BuiltinConfig::default() })?;
                 Ok(Data { builtin: Some(builtin.clone()), ..memory(builtin.corpus) })
             }
-            DataSource::File(path) if path.join("clips.csv").is_file() => Ok(memory(builtin::read_export(path)?)),
+            DataSource::File(path) if path.join("clips.csv").is_file() => match *reading == LoadOptions::default() {
+                true => Ok(memory(builtin::read_export(path)?)),
+                false => {
+                    let message =
+                        "holds exported clips, with labels and splits of their own: leave out --emotion and --folds";
+                    Err(Error::io(path, message))
+                }
+            },
             DataSource::File(path) if Streamed::is_in(path) => {
                 let streamed = Streamed::open(path)?;
                 let corpus = streamed.corpus().clone();
@@ -115,6 +134,51 @@ impl Data {
         Ok(scores)
     }
 
+    /// Shows `visit` all clips of `split` in order, in batches of `batch` for scoring.
+    // msa_predict scores only
+    #[allow(dead_code)]
+    pub fn each_batch(
+        &self,
+        wanted: &[(String, usize)],
+        split: Split,
+        batch: usize,
+        mut visit: impl FnMut(&Batch) -> Result<()>,
+    ) -> Result<()> {
+        match &self.streamed {
+            None => {
+                let batches = Batches::new(&self.corpus, self.corpus.split(split), wanted, batch)?;
+                batches.in_order().try_for_each(|batch| visit(&batch))
+            }
+            Some(streamed) => {
+                streamed.batches(split, wanted, batch, AHEAD)?.in_order()?.try_for_each(|batch| visit(&batch?))
+            }
+        }
+    }
+
+    /// The training clips in batches of `batch`, with their emotions if asked for.
+    // msa_predict trains nothing
+    #[allow(dead_code)]
+    pub fn train(&self, wanted: &[(String, usize)], batch: usize, emotions: bool, seed: u64) -> Result<Train<'_>> {
+        Ok(match &self.streamed {
+            None => {
+                let batches = Batches::new(&self.corpus, &self.corpus.train, wanted, batch)?;
+                let batches = if emotions { batches.with_emotions() } else { batches };
+                Train::Memory { batches, seed }
+            }
+            Some(streamed) => {
+                let batches = streamed.batches(Split::Train, wanted, batch, AHEAD)?;
+                let batches = if emotions { batches.with_emotions() } else { batches };
+                Train::Disk(batches.epochs(seed))
+            }
+        })
+    }
+
+    /// The clips to stop by: those for validation, or where there are none those for tests.
+    #[allow(dead_code)]
+    pub fn valid(&self) -> Split {
+        if self.corpus.valid.is_empty() { Split::Test } else { Split::Valid }
+    }
+
     /// Clip `index` of `split`, with its values.
     // msa_predict does not look at one
     #[allow(dead_code)]
@@ -123,6 +187,31 @@ impl Data {
             Some(streamed) => streamed.clip(split, index),
             None => Ok(self.corpus.split(split)[index].clone()),
         }
+    }
+}
+
+/// Where training batches come from.
+#[allow(dead_code)]
+pub enum Train<'a> {
+    Memory { batches: Batches<'a>, seed: u64 },
+    Disk(Epochs),
+}
+
+#[allow(dead_code)]
+impl Train<'_> {
+    /// Batches of an epoch.
+    pub fn len(&self) -> usize {
+        match self {
+            Train::Memory { batches, .. } => batches.len(),
+            Train::Disk(epochs) => epochs.len(),
+        }
+    }
+
+    pub fn batches_from(&self, epoch: u64, first: usize) -> Result<Box<dyn Iterator<Item = Result<Batch>> + '_>> {
+        Ok(match self {
+            Train::Memory { batches, seed } => Box::new(batches.shuffled(*seed, epoch).skip(first).map(Ok)),
+            Train::Disk(epochs) => Box::new(epochs.from(epoch, first)?),
+        })
     }
 }
 

@@ -39,6 +39,13 @@ pub fn load_corpus_with(path: impl AsRef<Path>, options: &LoadOptions) -> Result
     if metadata.is_dir() && has_csd(path) {
         return without_emotion(load_csd(path, options)?, options);
     }
+    if let Some(folds) = &options.folds {
+        return Err(Error::Config(format!(
+            "the folds {} were given, but {} is no folder of .csd files, and its splits are its own: leave them out",
+            folds.display(),
+            path.display()
+        )));
+    }
     if metadata.is_dir() {
         return Err(Error::io(path, "this is a directory; give the file in it, for example aligned_50.pkl"));
     }

@@ -38,6 +38,12 @@ impl Batch {
         self
     }
 
+    /// Without the values for the inputs `names`: a batch with labels then trains a plan that wants none.
+    pub fn without(mut self, names: &[&str]) -> Self {
+        self.tensors.retain(|(name, _)| !names.contains(&name.as_str()));
+        self
+    }
+
     /// Names and values, in the order in which they were added.
     pub fn tensors(&self) -> &[(String, Values)] {
         &self.tensors

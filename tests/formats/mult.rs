@@ -85,6 +85,15 @@ fn one_of_four_emotions() {
 }
 
 #[test]
+fn folds_are_for_folders_of_csd_files() {
+    let folds = LoadOptions { folds: Some("folds.txt".into()), ..LoadOptions::default() };
+    for name in ["mult_aligned.pkl", "aligned_np2_p4.pkl", "aligned.npz"] {
+        let text = message(load_corpus_with(file(name), &folds));
+        assert!(text.contains("folds.txt") && text.contains("no folder of .csd files"), "{text}");
+    }
+}
+
+#[test]
 fn bad_files_say_where_and_what() {
     for (name, parts) in [
         ("no_vision", ["valid/vision", "this key is missing"]),

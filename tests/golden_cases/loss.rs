@@ -16,7 +16,7 @@ pub fn build<'g>(case: &str, settings: &Value, graph: &'g Graph, inputs: &Inputs
         "mae" => get("p")?.mae_loss(get("t")?, None),
         "rmse" => get("p")?.rmse_loss(get("t")?, 0.0, None),
         "bce_logits" => get("p")?.bce_with_logits(get("t")?, None),
-        "infonce_pairs_symmetric" => infonce_pairs(get("a")?, get("b")?, number("temperature")?),
+        "infonce_pairs_symmetric" => infonce_pairs(get("a")?, get("b")?, number("temperature")?, None),
         "anchor_clustering" => {
             anchor_logits(get("f")?, get("anchors")?, get("temperature")?).cross_entropy(get("labels")?, None, 0.0)
         }

@@ -8,6 +8,7 @@ mod gates;
 mod masks;
 mod modalities;
 mod model;
+mod pretraining;
 mod scales;
 mod stream;
 #[path = "../support/mod.rs"]

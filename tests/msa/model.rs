@@ -1,7 +1,7 @@
 //! A small model in a graph with gradients, and everything that comes out of it.
 
 use crate::support::{gpu, noise};
-use limbic::graph::{Graph, LOSS_SCALE, Precision};
+use limbic::graph::{Graph, LOSS_SCALE, Parameters, Precision};
 use limbic::models::msa::{Encoder, Fusion, ModalityConfig, ModalityInput, Msa, MsaConfig, Pooling};
 use limbic::nn::Context;
 use limbic::plan::{Mode, ParameterStore, Plan};
@@ -116,7 +116,12 @@ pub fn finite(values: &[f32]) -> bool {
 
 /// A model with its weights on the test adapter. Every weight is drawn, also those that start as zeros: a bias of 0 hides mistakes.
 pub fn store(model: &Msa) -> ParameterStore {
-    let specs = model.parameters().specs().iter().enumerate();
+    store_of(model.parameters())
+}
+
+/// [`store`] of any parameters.
+pub fn store_of(parameters: &Parameters) -> ParameterStore {
+    let specs = parameters.specs().iter().enumerate();
     let values: Vec<Vec<f32>> = specs
         .map(|(index, spec)| {
             let values = noise(spec.shape.len(), 500 + index as u64).into_iter().map(|value| 0.4 * value);
@@ -125,7 +130,7 @@ pub fn store(model: &Msa) -> ParameterStore {
             values.map(|value| value + least).collect()
         })
         .collect();
-    ParameterStore::new(&gpu(), model.parameters(), &values).expect("a store")
+    ParameterStore::new(&gpu(), parameters, &values).expect("a store")
 }
 
 /// Inputs `text`, `text_mask` (where `explicit`), ...; the loss weighs the score and the fusion weights. Returns the attentions' names.

@@ -275,15 +275,7 @@ impl MsaConfig {
         let modalities = self.modalities.iter();
         let inputs = modalities
             .flat_map(|modality| [(modality.name.as_str(), modality.dim, dim), ("positions", modality.seq_len, dim)]);
-        for (what, rows, columns) in blocks.into_iter().chain(inputs) {
-            let fits = rows <= 3 * LARGEST_SIZE && columns <= LARGEST_SIZE && rows * columns <= LARGEST_WEIGHT;
-            if !fits {
-                return Err(Error::Config(format!(
-                    "the weight of {what} would be [{columns}, {rows}], more than the {LARGEST_WEIGHT} values that one buffer holds: make model_dim, ff_dim, seq_len or the features smaller"
-                )));
-            }
-        }
-        Ok(())
+        blocks.into_iter().chain(inputs).try_for_each(|(what, rows, columns)| check_weight(what, rows, columns))
     }
 
     pub(super) fn block(&self) -> TransformerConfig {
@@ -296,6 +288,16 @@ impl MsaConfig {
             epsilon: EPSILON,
         }
     }
+}
+
+/// Checks that the weight of `what` fits a buffer binding.
+pub(super) fn check_weight(what: &str, rows: usize, columns: usize) -> Result<()> {
+    if rows <= 3 * LARGEST_SIZE && columns <= LARGEST_SIZE && rows * columns <= LARGEST_WEIGHT {
+        return Ok(());
+    }
+    Err(Error::Config(format!(
+        "the weight of {what} would be [{columns}, {rows}], more than the {LARGEST_WEIGHT} values that one buffer holds: make model_dim, ff_dim, seq_len, projection_dim or the features smaller"
+    )))
 }
 
 #[cfg(all(test, feature = "weights"))]

@@ -18,7 +18,7 @@ pub struct Stream<'g> {
 
 impl<'g> Stream<'g> {
     /// `[batch]`, 1 where the clip has this modality: any valid step.
-    fn present(&self) -> Var<'g> {
+    pub(super) fn present(&self) -> Var<'g> {
         fill(self.x.graph(), self.mask.shape(), 1.0).masked(self.mask, 0.0).padding_mask(0.0)
     }
 }

@@ -10,6 +10,7 @@ mod baseline;
 mod config;
 mod encoder;
 mod fusion;
+mod pretraining;
 mod stream;
 mod task;
 
@@ -18,6 +19,9 @@ pub use baseline::{BaselineConfig, MsaBaseline};
 pub use config::{EmotionTask, Encoder, Fusion, ModalityConfig, MsaConfig, Pooling, Preset, TIME_SCALES};
 pub use encoder::{LearnablePositionalEmbedding, ModalityEncoder};
 pub use fusion::{AdaptiveFusionHead, CrossModalFusion, Fused, GatedFusionHead, Stream};
+pub use pretraining::{
+    ContrastConfig, ContrastiveEncoders, Embedded, Embedder, Embedding, embedding_graph, pretraining_graph,
+};
 pub use stream::StreamScorer;
 pub use task::{BatchShape, ClipScore, Objective, Scored, Scorer, SentimentModel, scoring_graph, training_graph};
 

@@ -128,12 +128,17 @@ impl Objective {
     }
 }
 
-fn inputs<'g>(model: &dyn SentimentModel, graph: &'g Graph, shape: &BatchShape) -> Vec<ModalityInput<'g>> {
+/// The inputs that every graph has: `<modality>` and `<modality>_mask` each.
+pub(super) fn inputs<'g>(
+    modalities: &[ModalityConfig],
+    graph: &'g Graph,
+    shape: &BatchShape,
+) -> Vec<ModalityInput<'g>> {
     let input = |(modality, seq_len): (&ModalityConfig, &usize)| ModalityInput {
         features: graph.input(&modality.name, [shape.batch, *seq_len, modality.dim]),
         mask: Some(graph.mask_input(&format!("{}_mask", modality.name), [shape.batch, *seq_len])),
     };
-    model.modalities().iter().zip(&shape.seq_lens).map(input).collect()
+    modalities.iter().zip(&shape.seq_lens).map(input).collect()
 }
 
 /// The training graph. Inputs: `<modality>` and `<modality>_mask` each, `target [batch, 1]`, and `sample_weight [batch, 1]`, which
@@ -145,7 +150,7 @@ pub fn training_graph(
     shape: &BatchShape,
     objective: impl Into<Objective>,
 ) -> Result<()> {
-    let inputs = inputs(model, graph, shape);
+    let inputs = inputs(model.modalities(), graph, shape);
     let (target, weight) = (graph.input("target", [shape.batch, 1]), graph.input("sample_weight", [shape.batch, 1]));
     let cx = Context { graph, parameters: model.parameters(), training: true };
     let scored = model.score(cx, &inputs);
@@ -166,7 +171,7 @@ pub fn training_graph(
 /// The scoring graph: the same inputs without target and weight; outputs `score` and, where the model has them,
 /// `fusion_weights` and `emotions`, a probability per class.
 pub fn scoring_graph(model: &dyn SentimentModel, graph: &Graph, shape: &BatchShape) -> Result<()> {
-    let inputs = inputs(model, graph, shape);
+    let inputs = inputs(model.modalities(), graph, shape);
     let cx = Context { graph, parameters: model.parameters(), training: false };
     name_outputs(&model.score(cx, &inputs));
     Ok(())

@@ -1,6 +1,6 @@
 //! Contrastive losses over similarities, and losses over distances to prototypes.
 
-use super::super::elementwise::groups;
+use super::super::elementwise::{fill, groups};
 use super::super::{Backward, Op};
 use super::mean_of;
 use crate::error::Result;
@@ -150,17 +150,36 @@ impl<'g> Var<'g> {
 /// The similarities of rows after they were scaled to length 1, divided by `temperature`: `a` `[n, dim]`, `b` `[m, dim]` ->
 /// `[n, m]`.
 pub fn cosine_similarities<'g>(a: Var<'g>, b: Var<'g>, temperature: f32) -> Var<'g> {
-    a.normalize(1, 1e-12).matmul_nt(b.normalize(1, 1e-12)).scale(1.0 / temperature)
+    // divided before the product, so that what the product writes is what the loss reads, in full precision
+    a.normalize(1, 1e-12).scale(1.0 / temperature).matmul_nt(b.normalize(1, 1e-12))
 }
 
 /// Symmetric InfoNCE of matching pairs (Radford et al. 2021): of the cosine similarities of `a` and `b`, both `[batch, dim]`, divided by
-/// `temperature`, the mean cross entropy over rows and over columns, row i of `a` belonging to row i of `b`.
-pub fn infonce_pairs<'g>(a: Var<'g>, b: Var<'g>, temperature: f32) -> Var<'g> {
-    let similarities = cosine_similarities(a, b, temperature);
-    let own = (a.normalize(1, 1e-12) * b.normalize(1, 1e-12)).sum_axes(&[1]).scale(1.0 / temperature);
-    let of_rows = (similarities.logsumexp(1) - own).mean();
-    let of_columns = (similarities.logsumexp(0) - own).mean();
-    (of_rows + of_columns).scale(0.5)
+/// `temperature`, the mean cross entropy over rows and over columns, row i of `a` belonging to row i of `b`. Rows where `mask` `[batch]`
+/// is 0 are no pairs, and nothing is contrasted with them; 0 where no row is one.
+pub fn infonce_pairs<'g>(a: Var<'g>, b: Var<'g>, temperature: f32, mask: Option<Var<'g>>) -> Var<'g> {
+    if a.shape() != b.shape() || a.shape().rank() != 2 {
+        a.graph().fail("infonce_pairs", format!("wants pairs [batch, dim], got {} and {}", a.shape(), b.shape()));
+        return a;
+    }
+    let [a, b] = [a, b].map(|x| mask.map_or(x, |mask| x.mask_rows(mask)));
+    let mean_of_own = |from: Var<'g>, to: Var<'g>| {
+        let similarities = cosine_similarities(from, to, temperature);
+        let shares = match mask {
+            Some(mask) => similarities.masked_log_softmax(1, mask),
+            None => similarities.log_softmax(1),
+        };
+        let (graph, own) = (shares.graph(), diagonal(shares));
+        let weights = fill(graph, own.shape(), 1.0);
+        mean_of(own, mask.map_or(weights, |mask| weights.masked(mask, 0.0)))
+    };
+    (mean_of_own(a, b) + mean_of_own(b, a)).scale(-0.5)
+}
+
+/// The diagonal of `[n, n]`.
+fn diagonal(square: Var<'_>) -> Var<'_> {
+    let n = square.shape().axis(0);
+    square.reshape([square.shape().len()]).slice_step(0, 0, square.shape().len(), n + 1)
 }
 
 /// The logits of class anchors (their cross entropy is the clustering loss): cosine similarities of features `[batch, dim]` to `anchors`

@@ -10,6 +10,7 @@ mod flow;
 mod pca;
 mod personality;
 mod regression;
+mod retrieval;
 mod sentiment;
 mod table;
 
@@ -19,6 +20,7 @@ pub use flow::FlowMetrics;
 pub use pca::Pca;
 pub use personality::{PersonalityMetrics, TraitScores, personality_table};
 pub use regression::RegressionMetrics;
+pub use retrieval::RetrievalMetrics;
 pub use sentiment::{SentimentMetrics, sentiment_table};
 
 use crate::{Error, Result};

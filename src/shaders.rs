@@ -33,6 +33,9 @@ pub const KERNELS: &[(&str, &str)] = files!("shaders":
     "conv",
     "conv_direct",
     "conv_direct_weight",
+    "conv_rows",
+    "conv_rows_input",
+    "conv_rows_weight",
     "conv_subgroup",
     "copy",
     "correct",
@@ -83,6 +86,9 @@ pub const KERNELS: &[(&str, &str)] = files!("shaders":
     "weighted_mean",
     "window_pool",
     "window_pool_backward",
+    "window_pool_rows",
+    "window_pool_rows_backward",
+    "window_pool_scatter",
 );
 
 /// What several kernels import.
@@ -106,6 +112,7 @@ pub const SHARED: &[(&str, &str)] = files!("shaders/shared":
     "attention_v",
     "batch_norm_channel",
     "binary_function",
+    "box",
     "channel_sum",
     "contrast_sets",
     "conv_finish",
@@ -120,6 +127,7 @@ pub const SHARED: &[(&str, &str)] = files!("shaders/shared":
     "recurrence",
     "reduction",
     "row_mask",
+    "row_span",
     "step",
     "team",
     "windows",

@@ -163,7 +163,19 @@ fn every_kernel_matches_f64() {
         Case { batch: 2, groups: 1, channels: 9, filters: 34, axes: square(7, 1, 2, 0) },
         Case { batch: 2, groups: 2, channels: 3, filters: 40, axes: vec![[70, 5, 1, 2, 4, 4]] },
         Case { batch: 1, groups: 1, channels: 3, filters: 35, axes: vec![[5, 3, 1, 1, 1, 1]; 3] },
+        // depthwise: rows of 9 and of 8, strides, a slice after the other, more zeros than a window reaches over
         Case { batch: 2, groups: 24, channels: 1, filters: 1, axes: square(9, 3, 1, 1) },
+        Case { batch: 3, groups: 5, channels: 1, filters: 1, axes: square(8, 3, 1, 1) },
+        Case { batch: 2, groups: 3, channels: 1, filters: 1, axes: vec![[9, 5, 2, 1, 2, 1], [19, 3, 2, 1, 1, 2]] },
+        Case { batch: 2, groups: 3, channels: 1, filters: 1, axes: vec![[9, 1, 2, 1, 0, 0], [16, 5, 2, 1, 2, 2]] },
+        Case { batch: 2, groups: 3, channels: 1, filters: 1, axes: vec![[6, 4, 1, 1, 2, 1], [10, 2, 2, 1, 1, 1]] },
+        Case {
+            batch: 2,
+            groups: 3,
+            channels: 1,
+            filters: 1,
+            axes: vec![[3, 1, 1, 1, 0, 0], [7, 2, 1, 1, 3, 0], [13, 4, 1, 1, 0, 5]],
+        },
         // rows of 4, of 14 that are filled up to 16, and of phases of 8 and of 7
         Case { batch: 2, groups: 1, channels: 6, filters: 34, axes: square(14, 3, 1, 1) },
         Case { batch: 2, groups: 1, channels: 5, filters: 8, axes: square(16, 3, 2, 1) },
@@ -283,20 +295,20 @@ fn nothing_leaks_out_of_its_windows() {
         [(9, 1, 2, vec![8, 9, 10]), (8, 1, 1, vec![6, 7]), (8, 2, 1, vec![3]), (14, 1, 0, vec![11])]
     {
         let rows = 3;
-        let mut x = noise(rows * width, 1);
+        let mut x = noise(2 * rows * width, 1);
         x[2 * width - 1] = f32::NAN;
         let outputs = (width + 2 * pad - 3) / stride + 1;
         let windows = Windows { stride: vec![1, stride], padding: Padding::Each(vec![0, pad]), dilation: vec![1] };
-        let options = ConvOptions { windows, groups: 1 };
         // a NaN that comes back to the first output of row 1
-        let mut factor = noise(rows * outputs, 3);
+        let mut factor = noise(2 * rows * outputs, 3);
         factor[outputs] = f32::NAN;
-        let inputs = [
-            Value::Float(Shape::new(&[1, 1, rows, width]), x),
-            float([1, 1, 1, 3], 2),
-            Value::Fixed(Shape::new(&[1, 1, rows, outputs]), factor),
-        ];
-        for gpu in [gpu(), portable_gpu()] {
+        for (gpu, groups) in [(gpu(), 1), (portable_gpu(), 1), (gpu(), 2)] {
+            let options = ConvOptions { windows: windows.clone(), groups };
+            let inputs = [
+                Value::Float(Shape::new(&[1, groups, rows, width]), x[..groups * rows * width].to_vec()),
+                float([groups, 1, 1, 3], 2),
+                Value::Fixed(Shape::new(&[1, groups, rows, outputs]), factor[..groups * rows * outputs].to_vec()),
+            ];
             let outcome = run_on(&gpu, &inputs, |_, v| {
                 let y = v[0].conv(v[1], None, &options);
                 vec![y, y * v[2]]
@@ -307,6 +319,25 @@ fn nothing_leaks_out_of_its_windows() {
             assert_eq!(bad(&outcome.outputs[0]), expected, "forward {width} {stride} {pad}");
             let expected: Vec<usize> = (width..width + 3 - pad).collect();
             assert_eq!(bad(outcome.gradients[0].as_ref().unwrap()), expected, "backward {width} {stride} {pad}");
+        }
+    }
+}
+
+/// A NaN that lies under no window is none in the result, and none in the gradient of the weight.
+#[test]
+fn what_no_window_covers_counts_nowhere() {
+    // windows of 3 at stride 2: neither the last row nor the last column is under one
+    let (rows, width) = (4, 8);
+    let mut x = noise(2 * rows * width, 1);
+    let unused = |at: &usize| at % width == width - 1 || at / width % rows == rows - 1;
+    (0..x.len()).filter(unused).for_each(|at| x[at] = f32::NAN);
+    for (gpu, groups) in [(gpu(), 1), (gpu(), 2), (portable_gpu(), 2)] {
+        let options = ConvOptions::default().stride(&[2]).groups(groups);
+        let inputs = [Value::Float(Shape::new(&[1, 2, rows, width]), x.clone()), float([2, 2 / groups, 3, 3], 2)];
+        let outcome = run_on(&gpu, &inputs, |_, v| vec![v[0].conv(v[1], None, &options)]).unwrap();
+        let all = [Some(&outcome.outputs[0]), outcome.gradients[0].as_ref(), outcome.gradients[1].as_ref()];
+        for values in all {
+            assert!(values.unwrap().iter().all(|value| value.is_finite()), "{groups} groups: {values:?}");
         }
     }
 }

@@ -3,11 +3,11 @@
 
 mod support;
 
-use limbic::graph::{Graph, Shape};
+use limbic::graph::{Graph, Shape, Var};
 use limbic::ops::conv::{Padding, Windows};
 use limbic::ops::window_pooling::PoolOptions;
 use proptest::prelude::*;
-use support::{Value, assert_within, cases, check_gradients, float, noise, run};
+use support::{Value, assert_within, cases, check_gradients, float, gpu, noise, portable_gpu, run, run_on};
 
 /// Where the taps of each window of an axis are, and how many a mean counts.
 type AxisWindows = Vec<(Vec<usize>, usize)>;
@@ -83,15 +83,17 @@ fn check(planes: [usize; 2], sizes: &[usize], seed: u64, windows: &[AxisWindows]
     let x: Vec<f32> = noise(shape.len(), seed).iter().map(|v| (v * 8.0).round() / 8.0).collect();
     let scaled: Vec<f64> = x.iter().map(|v| f64::from(v * 1.5)).collect();
     for maximum in [true, false] {
-        let outcome = run(&[Value::Float(shape, x.clone())], |_, v| vec![pool(maximum)(v[0])]).unwrap();
         let [y, dx] = reference(&scaled, sizes, windows, maximum);
         let one = |values: &[f64]| values.iter().map(|v| v.abs().max(2.0)).collect::<Vec<f64>>();
-        assert_within(&format!("y of {shape}"), &outcome.outputs[0], &y, &one(&y), 1e-6);
-        assert_within(&format!("dx of {shape}"), outcome.gradients[0].as_ref().unwrap(), &dx, &one(&dx), 1e-6);
+        for gpu in [gpu(), portable_gpu()] {
+            let outcome = run_on(&gpu, &[Value::Float(shape, x.clone())], |_, v| vec![pool(maximum)(v[0])]).unwrap();
+            assert_within(&format!("y of {shape}"), &outcome.outputs[0], &y, &one(&y), 1e-6);
+            assert_within(&format!("dx of {shape}"), outcome.gradients[0].as_ref().unwrap(), &dx, &one(&dx), 1e-6);
+        }
     }
 }
 
-type Pool = Box<dyn for<'g> Fn(limbic::graph::Var<'g>) -> limbic::graph::Var<'g>>;
+type Pool = Box<dyn for<'g> Fn(Var<'g>) -> Var<'g>>;
 
 proptest! {
     #![proptest_config(cases(24))]
@@ -99,7 +101,8 @@ proptest! {
     #[test]
     fn moving_windows_match_f64(
         axes in proptest::collection::vec(axis(), 1..4),
-        batch in 1usize..3, channels in 1usize..4, ceil_mode: bool, count_padding: bool, seed in 0u64..1000,
+        // many planes have a kernel of their own
+        batch in 1usize..3, channels in prop_oneof![3 => 1usize..4, 1 => Just(33)], ceil_mode: bool, count_padding: bool, seed in 0u64..1000,
     ) {
         let pick = |index: usize| axes.iter().map(|axis| axis[index]).collect::<Vec<usize>>();
         let sides = axes.iter().map(|axis| [axis[4], axis[5]]).collect();
@@ -112,7 +115,7 @@ proptest! {
         let windows: Vec<AxisWindows> = axes.iter().map(|axis| moving(*axis, ceil_mode, count_padding)).collect();
         check([batch, channels], &pick(0), seed, &windows, &|maximum| {
             let options = options.clone();
-            Box::new(move |x| if maximum { x.max_pool(&options) } else { x.avg_pool(&options) })
+            Box::new(move |x| pooled(x, maximum, &options))
         });
     }
 
@@ -151,6 +154,89 @@ fn a_nan_is_the_greatest() {
     let outcome = run(&[x], |_, v| vec![v[0].max_pool(&PoolOptions::new(&[3]))]).unwrap();
     assert!(outcome.outputs[0][0].is_nan());
     assert_eq!(outcome.outputs[0][1], 9.0);
+}
+
+fn pooled<'g>(x: Var<'g>, maximum: bool, options: &PoolOptions) -> Var<'g> {
+    if maximum { x.max_pool(options) } else { x.avg_pool(options) }
+}
+
+#[test]
+fn a_nan_stays_under_its_windows() {
+    let (sizes, x_nan, y_nan) = ([5usize, 9], [2usize, 4], [1usize, 2]);
+    for (channels, stride) in [(1, 1), (1, 2), (1, 3), (34, 1), (34, 2)] {
+        let options = PoolOptions::new(&[3]).stride(&[stride]).padding(&[1]);
+        let windows = sizes.map(|size| moving([size, 3, stride, 1, 1, 1], false, true));
+        let (rows, columns) = (windows[0].len(), windows[1].len());
+        let x_len = channels * sizes[0] * sizes[1];
+        // in the second to last plane, where there is one
+        let plane = channels.max(2) - 2;
+        let at = |place: [usize; 2], columns: usize, rows: usize| (plane * rows + place[0]) * columns + place[1];
+        let (x_at, y_at) = (at(x_nan, sizes[1], sizes[0]), at(y_nan, columns, rows));
+        let mut x = noise(x_len, 3);
+        let clean = Value::Float(Shape::new(&[1, channels, sizes[0], sizes[1]]), x.clone());
+        x[x_at] = f32::NAN;
+        let mut factor = vec![1.0; channels * rows * columns];
+        factor[y_at] = f32::NAN;
+        let factor = Value::Float(Shape::new(&[1, channels, rows, columns]), factor);
+        let x = Value::Float(Shape::new(&[1, channels, sizes[0], sizes[1]]), x);
+        let under = |row: usize, column: usize, place: [usize; 2]| {
+            windows[0][row].0.contains(&place[0]) && windows[1][column].0.contains(&place[1])
+        };
+        for maximum in [true, false] {
+            let y = run(&[x.clone()], |_, v| vec![pooled(v[0], maximum, &options)]).unwrap().outputs.remove(0);
+            for (index, value) in y.iter().enumerate() {
+                let (row, column) = (index / columns % rows, index % columns);
+                let hit = index / (rows * columns) == plane && under(row, column, x_nan);
+                assert_eq!(value.is_nan(), hit, "y[{index}] of {channels} channels, stride {stride}");
+            }
+            let dx = run(&[clean.clone(), factor.clone()], |_, v| vec![pooled(v[0], maximum, &options) * v[1]])
+                .unwrap()
+                .gradients
+                .remove(0);
+            let nan = |index: &usize| dx.as_ref().unwrap()[*index].is_nan();
+            let found: Vec<usize> = (0..x_len).filter(nan).collect();
+            let all = |index: &usize| {
+                let place = [index / sizes[1] % sizes[0], index % sizes[1]];
+                index / (sizes[0] * sizes[1]) == plane && under(y_nan[0], y_nan[1], place)
+            };
+            let allowed: Vec<usize> = (0..x_len).filter(all).collect();
+            if maximum {
+                assert!(found.len() == 1 && allowed.contains(&found[0]), "{found:?} of {allowed:?}");
+            } else {
+                assert_eq!(found, allowed, "{channels} channels, stride {stride}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_maximum_takes_the_first_nan_then_the_first_of_equals() {
+    const NAN: f32 = f32::NAN;
+    const LOW: f32 = f32::NEG_INFINITY;
+    // windows of three at stride 1, 2 and 3, and which of its elements each takes
+    let rows: [([f32; 6], [usize; 4]); 4] = [
+        ([1.0, NAN, 3.0, -NAN, 5.0, 5.0], [1, 1, 3, 3]),
+        ([0.0, -0.0, 0.0, -0.0, -1.0, -0.0], [0, 1, 2, 3]),
+        ([LOW, LOW, LOW, -1.0, LOW, LOW], [0, 3, 3, 3]),
+        ([-2.0, -1.0, -1.0, -1.0, f32::INFINITY, NAN], [1, 1, 4, 5]),
+    ];
+    for (channels, stride) in [(1, 1), (1, 2), (1, 3), (33, 1), (33, 2)] {
+        for (row, taken) in &rows {
+            let values: Vec<f32> = row.iter().copied().cycle().take(6 * channels).collect();
+            let x = Value::Float(Shape::new(&[1, channels, 6]), values);
+            let options = PoolOptions::new(&[3]).stride(&[stride]);
+            let outcome = run(&[x], |_, v| vec![v[0].max_pool(&options)]).unwrap();
+            let dx = outcome.gradients[0].as_ref().unwrap();
+            let taken: Vec<usize> = taken.iter().copied().step_by(stride).collect();
+            for (index, gradient) in dx.iter().enumerate() {
+                assert_eq!(*gradient != 0.0, taken.contains(&(index % 6)), "{row:?} at stride {stride}: {dx:?}");
+            }
+            for (index, y) in outcome.outputs[0].iter().enumerate() {
+                let expected = row[taken[index % taken.len()]] * 1.5;
+                assert!(*y == expected || y.is_nan() && expected.is_nan(), "{y} for {expected}");
+            }
+        }
+    }
 }
 
 #[test]

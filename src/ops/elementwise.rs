@@ -296,6 +296,12 @@ fn repeats(part: &Shape, whole: &Shape) -> bool {
     rest_is_one && part.len().is_multiple_of(4)
 }
 
+/// The dispatch that sets every element of `shape` to `value`; `out` is to be bound.
+pub(crate) fn filled(shape: Shape, value: f32) -> Dispatch {
+    let quads = quads(shape);
+    Dispatch::new("fill", &[], groups(quads)).set("quads", quads).set_float("value", value)
+}
+
 /// A constant tensor.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Fill {
@@ -321,9 +327,7 @@ impl Op for Fill {
     }
 
     fn lower(&self, cx: &mut Lower<'_>) -> Result<()> {
-        let quads = quads(self.shape);
-        let dispatch = Dispatch::new("fill", &[], groups(quads)).set("quads", quads).set_float("value", self.value);
-        cx.emit(dispatch.bind("out", cx.output(0)));
+        cx.emit(filled(self.shape, self.value).bind("out", cx.output(0)));
         Ok(())
     }
 

@@ -3,7 +3,7 @@
 //! Gradients of repeated indices are added in the order of the indices, so they are the same bits in every run. An index out of
 //! range reads zeros and passes no gradient.
 
-use super::elementwise::{groups, quads};
+use super::elementwise::{filled, groups};
 use super::shape_ops::{axis_exists, axis_slots, broadcast_axes, in_fours};
 use super::{Backward, Op};
 use crate::error::Result;
@@ -182,9 +182,7 @@ impl Op for EmbeddingBackward {
     }
 
     fn lower(&self, cx: &mut Lower<'_>) -> Result<()> {
-        let quads = quads(self.table);
-        let zeros = Dispatch::new("fill", &[], groups(quads)).set("quads", quads).set_float("value", 0.0);
-        cx.emit(zeros.bind("out", cx.output(0)));
+        cx.emit(filled(self.table, 0.0).bind("out", cx.output(0)));
         let (unit, vector) = vector_columns(self.table);
         let (tokens, columns) = (cx.input_shape(1).len(), self.table.axis(1) / unit);
         let links = cx.workspace(2 * tokens);

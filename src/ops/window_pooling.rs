@@ -1,14 +1,21 @@
 //! Pooling over windows of one to three spatial axes: maximum and mean, of windows that move by a stride or that cut each axis into a
 //! given number of parts.
 
-use super::conv::geometry::{Axes, constants, output_shape};
+use super::conv::geometry::{Axes, Axis, output_shape, scalars};
 use super::conv::{Padding, Windows};
-use super::elementwise::groups;
+use super::elementwise::{filled, groups};
 use super::{Backward, Op};
 use crate::error::Result;
+use crate::gpu::Capabilities;
 use crate::graph::{DType, Shape, Tensor, Var};
 use crate::plan::{Dispatch, Lower};
 use std::any::Any;
+
+/// Planes from which on software adapters a maximum's gradient goes plane by plane: fewer leave lanes idle.
+const FEW_PLANES: usize = 32;
+
+/// Of an axis' elements and windows that cover it evenly: its kernels multiply the two.
+const MOST_PRODUCT: usize = 1 << 30;
 
 /// Windows of a pooling. Lists hold one number for all spatial axes, or one per axis, outermost first.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -100,6 +107,9 @@ impl WindowPool {
                 if sizes.len() != input.len() || sizes.contains(&0) {
                     return Err(format!("wants a size above 0 for each spatial axis of {x}, got {sizes:?}"));
                 }
+                if input.iter().zip(&sizes).any(|(input, size)| input * size > MOST_PRODUCT) {
+                    return Err(format!("{sizes:?} windows over {x} are more than the kernel counts"));
+                }
                 let there = axes.len() - input.len();
                 axes[there..].iter_mut().zip(sizes).for_each(|(axis, size)| axis.output = size);
                 Ok(axes)
@@ -107,17 +117,41 @@ impl WindowPool {
         }
     }
 
-    fn dispatch(&self, shader: &'static str, axes: &Axes, len: usize, more: &[(&'static str, u32)]) -> Dispatch {
-        let (adaptive, count) = match &self.spread {
-            Spread::Moving(options) => (0, u32::from(options.count_padding)),
-            Spread::Adaptive(_) => (1, 0),
-        };
-        let mut defines = vec![("MAXIMUM", u32::from(self.maximum)), ("ADAPTIVE", adaptive), ("COUNT_PADDING", count)];
-        let after = ["AFTER_D", "AFTER_H", "AFTER_W"].into_iter().zip(axes.iter().map(|axis| axis.after as u32));
-        defines.extend(constants(axes).into_iter().chain(after));
-        defines.extend(more);
-        Dispatch::new(shader, &defines, groups(len)).set("len", len)
+    /// A launch of one of the kernels over `axes` of all `planes`.
+    fn dispatch(&self, kernel: &Kernel, axes: &Axes, planes: usize) -> Dispatch {
+        let Kernel { shader, constants, workgroups } = kernel;
+        let mut defines = constants.clone();
+        match &self.spread {
+            Spread::Moving(options) if !self.maximum => {
+                defines.push(("COUNT_PADDING", u32::from(options.count_padding)))
+            }
+            Spread::Moving(_) => {}
+            Spread::Adaptive(_) => defines.push(("ADAPTIVE", 1)),
+        }
+        defines.push(("DILATED", u32::from(axes.iter().any(|axis| axis.dilation > 1))));
+        let after = ["after_d", "after_h", "after_w"].into_iter().zip(axes.iter().map(|axis| axis.after));
+        let sizes = scalars(axes).into_iter().chain(after);
+        let dispatch = Dispatch::new(shader, &defines, *workgroups).set("planes", planes);
+        sizes.fold(dispatch, |dispatch, (name, size)| dispatch.set(name, size))
     }
+
+    /// Whether the kernels for software adapters, which keep parts of rows in registers, have these windows.
+    fn in_registers(&self, axes: &Axes, capabilities: &Capabilities) -> bool {
+        const TAPS: usize = 3;
+        let [depth, height, width] = axes;
+        capabilities.software
+            && matches!(self.spread, Spread::Moving(_))
+            && axes.iter().all(|axis| axis.dilation == 1)
+            && [depth.kernel, height.kernel, width.kernel].iter().all(|kernel| *kernel <= TAPS)
+            && width.stride <= 2
+    }
+}
+
+/// A shader with the constants of its own, and its workgroups.
+struct Kernel {
+    shader: &'static str,
+    constants: Vec<(&'static str, u32)>,
+    workgroups: u32,
 }
 
 impl Op for WindowPool {
@@ -150,13 +184,18 @@ impl Op for WindowPool {
     }
 
     fn lower(&self, cx: &mut Lower<'_>) -> Result<()> {
-        let axes = self.axes(cx.input_shape(0)).map_err(|fault| cx.error(fault))?;
+        let mut axes = self.axes(cx.input_shape(0)).map_err(|fault| cx.error(fault))?;
         let places = self.maximum && cx.output_used(1);
-        let len = cx.output_shape(0).len();
-        let mut dispatch = self
-            .dispatch("window_pool", &axes, len, &[("PLACES", u32::from(places))])
-            .bind("x", cx.input(0))
-            .bind("y", cx.output(0));
+        let mut planes = planes(cx.input_shape(0));
+        let mut kernel = if self.in_registers(&axes, cx.capabilities()) {
+            (axes, planes) = upright(axes, planes, places);
+            rows("window_pool_rows", &axes, planes, |axis| axis.output)
+        } else {
+            Kernel { shader: "window_pool", constants: Vec::new(), workgroups: groups(cx.output_shape(0).len()) }
+        };
+        kernel.constants.extend([("MAXIMUM", u32::from(self.maximum)), ("PLACES", u32::from(places))]);
+        let dispatch = self.dispatch(&kernel, &axes, planes);
+        let mut dispatch = dispatch.bind("x", cx.input(0)).bind("y", cx.output(0));
         if places {
             dispatch = dispatch.bind("places", cx.output(1));
         }
@@ -195,13 +234,23 @@ impl Op for WindowPoolBackward {
     }
 
     fn lower(&self, cx: &mut Lower<'_>) -> Result<()> {
-        let axes = self.forward.axes(self.of).map_err(|fault| cx.error(fault))?;
-        let mut dispatch = self
-            .forward
-            .dispatch("window_pool_backward", &axes, self.of.len(), &[])
-            .bind("dy", cx.input(0))
-            .bind("dx", cx.output(0));
-        if self.forward.maximum {
+        let mut axes = self.forward.axes(self.of).map_err(|fault| cx.error(fault))?;
+        let mut planes = planes(self.of);
+        let maximum = self.forward.maximum;
+        let kernel = if maximum && cx.capabilities().software && planes >= FEW_PLANES {
+            cx.emit(filled(self.of, 0.0).bind("out", cx.output(0)));
+            let workgroups = planes.div_ceil(8) as u32;
+            Kernel { shader: "window_pool_scatter", constants: Vec::new(), workgroups }
+        } else if !maximum && self.forward.in_registers(&axes, cx.capabilities()) {
+            (axes, planes) = upright(axes, planes, false);
+            rows("window_pool_rows_backward", &axes, planes, |axis| axis.input)
+        } else {
+            let constants = vec![("MAXIMUM", u32::from(maximum))];
+            Kernel { shader: "window_pool_backward", constants, workgroups: groups(self.of.len()) }
+        };
+        let dispatch = self.forward.dispatch(&kernel, &axes, planes);
+        let mut dispatch = dispatch.bind("dy", cx.input(0)).bind("dx", cx.output(0));
+        if maximum {
             dispatch = dispatch.bind("places", cx.input(1));
         }
         cx.emit(dispatch);
@@ -211,6 +260,29 @@ impl Op for WindowPoolBackward {
     fn as_any(&self) -> &dyn Any {
         self
     }
+}
+
+/// Images whose height is their depth, for kernels that read each slice of that once; not slices of a volume if their `places` in it matter.
+fn upright(axes: Axes, planes: usize, places: bool) -> (Axes, usize) {
+    let [depth, height, width] = axes;
+    let alone = depth.kernel == 1 && depth.output == depth.input && depth.stride == 1;
+    if alone && (depth.input == 1 || !places) {
+        return ([height, Axis::ABSENT, width], planes * depth.input);
+    }
+    (axes, planes)
+}
+
+/// A kernel whose invocations go through the depth of four neighbours each, in rows of `size`.
+fn rows(shader: &'static str, axes: &Axes, planes: usize, size: impl Fn(&Axis) -> usize) -> Kernel {
+    let [_, height, width] = axes;
+    let vector = u32::from(size(width).is_multiple_of(4));
+    let constants = vec![("STRIDE", width.stride as u32), ("VECTOR", vector)];
+    Kernel { shader, constants, workgroups: groups(planes * size(height) * size(width).div_ceil(4)) }
+}
+
+/// Channels of all images.
+fn planes(x: Shape) -> usize {
+    x.axes()[..2].iter().product()
 }
 
 impl<'g> Var<'g> {

@@ -114,6 +114,8 @@ const ZOO: &[(&str, Build)] = &[
             convolved("points", &[2, 8, 4, 4], &[40, 8, 1, 1], options()),
             convolved("points apart", &[2, 8, 7, 7], &[40, 8, 1, 1], options().stride(&[2])),
             convolved("groups", &[2, 6, 20], &[4, 3, 3], options().groups(2).dilation(&[2])),
+            convolved("depthwise", &[2, 4, 6, 8], &[4, 1, 3, 3], options().groups(4).padding(&[1])),
+            convolved("depthwise apart", &[2, 4, 7, 9], &[4, 1, 5, 3], options().groups(4).stride(&[2])),
             convolved("volume", &[1, 2, 4, 6, 6], &[70, 2, 3, 3, 3], options().padding(&[1])),
             convolved("long", &[4, 8, 64, 64], &[8, 8, 3, 3], options().padding(&[1])),
             convolved("filled up", &[1, 4, 6, 14], &[4, 4, 3, 3], options().padding(&[1])),
@@ -124,6 +126,7 @@ const ZOO: &[(&str, Build)] = &[
     }),
     ("windows", |graph| {
         let x = graph.input_with_grad("x", [2, 3, 4, 9, 8]);
+        let planes = graph.input_with_grad("planes", [1, 40, 6, 8]);
         let options = PoolOptions::new(&[3]).stride(&[2]).padding(&[1]);
         vec![
             x.max_pool(&options),
@@ -131,6 +134,11 @@ const ZOO: &[(&str, Build)] = &[
             x.avg_pool(&options.clone().without_padding_in_the_count()),
             x.adaptive_max_pool(&[2]),
             x.adaptive_avg_pool(&[2, 4, 3]),
+            // windows and planes for the kernels of software adapters, and others
+            planes.max_pool(&PoolOptions::new(&[3]).stride(&[1]).padding(&[1])),
+            planes.avg_pool(&PoolOptions::new(&[2]).stride(&[1])),
+            x.max_pool(&PoolOptions::new(&[2]).stride(&[3])),
+            x.avg_pool(&PoolOptions::new(&[2]).dilation(&[2])),
         ]
     }),
     ("batch norm", |graph| {

@@ -134,18 +134,7 @@ pub(crate) fn volume(axes: &Axes, size: impl Fn(&Axis) -> usize) -> usize {
     axes.iter().map(size).product()
 }
 
-/// What shaders call the axes' sizes: `IN_D`, `IN_H`, `IN_W` and so on.
-pub(crate) fn constants(axes: &Axes) -> Vec<(&'static str, u32)> {
-    const NAMES: [[&str; 6]; 3] = [
-        ["IN_D", "OUT_D", "KERNEL_D", "STRIDE_D", "DILATION_D", "BEFORE_D"],
-        ["IN_H", "OUT_H", "KERNEL_H", "STRIDE_H", "DILATION_H", "BEFORE_H"],
-        ["IN_W", "OUT_W", "KERNEL_W", "STRIDE_W", "DILATION_W", "BEFORE_W"],
-    ];
-    let all = NAMES.iter().zip(axes).flat_map(|(names, axis)| names.iter().copied().zip(axis.sizes()));
-    all.map(|(name, value)| (name, value as u32)).collect()
-}
-
-/// The same as members of a shader's `dims`: `in_d`, `in_h`, `in_w` and so on.
+/// The axes' sizes as members of a shader's `dims`: `in_d`, `in_h`, `in_w` and so on.
 pub(crate) fn scalars(axes: &Axes) -> Vec<(&'static str, usize)> {
     const NAMES: [[&str; 6]; 3] = [
         ["in_d", "out_d", "kernel_d", "stride_d", "dilation_d", "before_d"],

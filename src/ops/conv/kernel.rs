@@ -1,6 +1,6 @@
 //! Which convolution kernel a pass takes, and its dispatches.
 
-use super::product::{Geometry, Pass, Product};
+use super::product::{Geometry, Pass, Product, Reading};
 use crate::error::Result;
 use crate::gpu::Capabilities;
 use crate::ops::elementwise::Activation;
@@ -57,11 +57,14 @@ pub(super) fn emit(
 ) -> Result<()> {
     let geometry = geometry.flattened();
     let family = Family::of(&geometry, pass, cx.capabilities());
-    let reading = geometry.reading(pass, family != Family::Tiles);
-    let mut product = geometry.product(pass, reading);
-    // one weight at a time is written there
-    product.out_vector &= !(family == Family::Direct && pass == Pass::ToWeight);
-    let choice = choose(family, &product, pass, geometry.groups, cx.capabilities());
+    let reading = if family == Family::Rows { Reading::Spans } else { geometry.reading(pass, family != Family::Tiles) };
+    let product = match family {
+        Family::Rows => geometry.product_in_rows(pass),
+        // one weight at a time is written there
+        Family::Direct if pass == Pass::ToWeight => Product { out_vector: false, ..geometry.product(pass, reading) },
+        _ => geometry.product(pass, reading),
+    };
+    let choice = choose(family, &product, pass, &geometry, cx.capabilities());
     let splits = product.k.div_ceil(choice.k_per_split).max(1);
     let elements = geometry.groups * product.rows * product.out_pitch;
     let mut constants = geometry.constants(pass, &product, reading).to_vec();
@@ -101,6 +104,8 @@ enum Family {
     Tiles,
     /// No tiles: for small groups, which would fill only a corner of each.
     Direct,
+    /// Rows in registers: for depthwise convolutions on software adapters.
+    Rows,
 }
 
 impl Family {
@@ -116,6 +121,7 @@ impl Family {
             Pass::ToWeight => geometry.filters * geometry.channels * geometry.taps() <= FEW_WEIGHTS,
         };
         match registers {
+            _ if capabilities.software && geometry.in_rows() => Family::Rows,
             _ if few && geometry.groups > 1 => Family::Direct,
             Some(lanes) => Family::Registers(lanes),
             None => Family::Tiles,
@@ -139,9 +145,17 @@ struct Choice {
     k_per_split: usize,
 }
 
+/// The constants of `team.wgsl`: teams are subgroups, or `lanes` invocations where those vary.
+fn team(capabilities: &Capabilities, lanes: u32, teams: usize) -> [(&'static str, u32); 4] {
+    let registers = register_lanes(capabilities);
+    let subgroup = u32::from(registers.is_some());
+    [("LANES", registers.unwrap_or(lanes)), ("TEAMS", teams as u32), ("SUBGROUP", subgroup), ("TREE", 1 - subgroup)]
+}
+
 /// In register tiles the more rows, the fewer loads per product. Tiles in workgroup memory are 64 x 64 where that fills the device, or 32 x
 /// 32. The long k of a weight's gradient goes in pieces until the device is full.
-fn choose(family: Family, product: &Product, pass: Pass, groups: usize, capabilities: &Capabilities) -> Choice {
+fn choose(family: Family, product: &Product, pass: Pass, geometry: &Geometry, capabilities: &Capabilities) -> Choice {
+    let groups = geometry.groups;
     let wanted: usize = match (capabilities.software, capabilities.discrete) {
         (true, _) => 16,
         (false, true) => 256,
@@ -172,12 +186,10 @@ fn choose(family: Family, product: &Product, pass: Pass, groups: usize, capabili
             let units = tiles(side, side);
             Choice { shader: "conv", constants, units, together: 1, k_per_split: k_per_split(16, units) }
         }
+        Family::Rows => rows(pass, geometry, product, capabilities),
         Family::Direct if pass == Pass::ToWeight => {
-            let registers = register_lanes(capabilities);
-            let (lanes, together) = registers.map_or((32, 2), |lanes| (lanes, 1));
-            let subgroup = u32::from(registers.is_some());
-            let constants =
-                vec![("LANES", lanes), ("TEAMS", together as u32), ("SUBGROUP", subgroup), ("TREE", 1 - subgroup)];
+            let together = if register_lanes(capabilities).is_some() { 1 } else { 2 };
+            let constants = team(capabilities, 32, together).into();
             let units = product.rows * product.columns;
             Choice { shader: "conv_direct_weight", constants, units, together, k_per_split: product.k }
         }
@@ -186,6 +198,30 @@ fn choose(family: Family, product: &Product, pass: Pass, groups: usize, capabili
             Choice { shader: "conv_direct", constants: Vec::new(), units, together: 64, k_per_split: product.k }
         }
     }
+}
+
+/// Kernels that go down through the rows of an image, four neighbours an invocation.
+fn rows(pass: Pass, geometry: &Geometry, product: &Product, capabilities: &Capabilities) -> Choice {
+    let [depth, height, width] = &geometry.axes;
+    let sizes = [
+        ("KERNEL_H", height.kernel),
+        ("STRIDE_H", height.stride),
+        ("KERNEL_W", width.kernel),
+        ("STRIDE_W", width.stride),
+    ];
+    let mut constants: Vec<_> = sizes.map(|(name, size)| (name, size as u32)).into();
+    let quads = geometry.batch * depth.input * geometry.row_written(pass).div_ceil(4);
+    let (shader, units, together) = match pass {
+        Pass::Forward => ("conv_rows", quads, 64),
+        Pass::ToInput => ("conv_rows_input", quads, 64),
+        Pass::ToWeight => ("conv_rows_weight", 1, 1),
+    };
+    match pass {
+        Pass::Forward => {}
+        Pass::ToInput => constants.push(("PHASE", (width.before % width.stride) as u32)),
+        Pass::ToWeight => constants.extend(team(capabilities, 8, together)),
+    }
+    Choice { shader, constants, units, together, k_per_split: product.k }
 }
 
 /// The length of about `pieces` equal pieces of `k`, none of them shorter than is worth it; a multiple of `step`.

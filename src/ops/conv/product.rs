@@ -99,6 +99,33 @@ impl Geometry {
         pass == Pass::ToInput && self.axes.iter().any(|axis| axis.stride > 1)
     }
 
+    /// Whether it is depthwise with windows that the kernels which keep rows in registers have.
+    pub fn in_rows(&self) -> bool {
+        const MOST_TAPS: usize = 49;
+        let [depth, height, width] = &self.axes;
+        let flat = depth.kernel == 1 && depth.stride == 1 && depth.before + depth.after == 0;
+        let close = [height, width].iter().all(|axis| axis.dilation == 1 && axis.stride <= 2);
+        self.groups > 1 && self.channels * self.filters == 1 && self.taps() <= MOST_TAPS && flat && close
+    }
+
+    /// The product that those kernels compute, without phases.
+    pub fn product_in_rows(&self, pass: Pass) -> Product {
+        let [.., row] = &self.axes;
+        Product {
+            phases: 1,
+            // weights are read one by one, gradients by fours in a row
+            a_stretch: if pass == Pass::ToWeight { row.output } else { 1 },
+            out_vector: pass != Pass::ToWeight && self.row_written(pass).is_multiple_of(4),
+            ..self.product(pass, Reading::Spans)
+        }
+    }
+
+    /// Elements of a row of the result.
+    pub fn row_written(&self, pass: Pass) -> usize {
+        let [.., row] = &self.axes;
+        if pass == Pass::ToInput { row.input } else { row.output }
+    }
+
     /// As one long row, if its windows are single elements side by side.
     pub fn flattened(mut self) -> Self {
         if self.pointwise() {

@@ -1,0 +1,99 @@
+// Convolution whose groups have one channel and one filter (depthwise), for CPU adapters.
+//
+//   Operands and the finish are conv.wgsl's, with SPAN, B_QUADS and without A_VECTOR. No dilation, and nothing along the depth. Overwrites out.
+//
+// Dispatch: one invocation per image, channel, slice of the depth and four neighbouring elements of a row, 64 a workgroup. It goes down
+// through the rows, of which it reads each once, with its channel's weights in registers.
+
+// @import "conv_places.wgsl"
+// @import "conv_finish.wgsl"
+
+const KERNEL_H: u32 = 3u;
+const KERNEL_W: u32 = 3u;
+const STRIDE_H: u32 = 1u;
+const STRIDE_W: u32 = 1u;
+
+const TAPS: u32 = KERNEL_H * KERNEL_W;
+// Windows that a row lies under.
+const OPEN: u32 = (KERNEL_H + STRIDE_H - 1u) / STRIDE_H;
+// Elements under four neighbouring windows.
+const ROW_SPAN: u32 = 3u * STRIDE_W + KERNEL_W;
+
+// @import "row_span.wgsl"
+
+@group(0) @binding(0) var<storage, read> a: array<f32>;
+// @if B_QUADS
+@group(0) @binding(1) var<storage, read> b: array<vec4<f32>>;
+
+fn quad_of(index: i32) -> vec4<f32> {
+    return b[clamp(index, 0, i32(dims.b_quads) - 1)];
+}
+// @end
+// @if !B_QUADS
+@group(0) @binding(1) var<storage, read> b: array<f32>;
+
+fn quad_of(index: i32) -> vec4<f32> {
+    let at = 4 * clamp(index, 0, i32(dims.b_quads) - 1);
+    return vec4<f32>(b[at], b[at + 1], b[at + 2], b[at + 3]);
+}
+// @end
+
+@compute @workgroup_size(64)
+fn main(
+    @builtin(workgroup_id) id: vec3<u32>,
+    @builtin(num_workgroups) ids: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let quads = divisor((dims.out_w + 3u) / 4u);
+    let index = (id.x + id.y * ids.x) * 64u + lane;
+    let slice = large_quotient(index, quads);
+    if (slice >= dims.batch * dims.groups * dims.in_d) {
+        return;
+    }
+    let column = (index - slice * quads.by) * 4u;
+    let plane = large_quotient(slice, divisor(dims.in_d));
+    var view: View;
+    view.group = plane - quotient(plane, divisor(dims.groups)) * dims.groups;
+    var weights: array<f32, TAPS>;
+    // @unroll
+    for (var t = 0u; t < TAPS; t++) {
+        weights[t] = a[view.group * TAPS + t];
+    }
+    let first = i32(column * STRIDE_W) - i32(dims.before_w);
+    let start = i32(slice * dims.in_h * dims.in_w) + first;
+
+    // of windows n, n - 1, ..: row n * STRIDE_H + i is under tap i + w * STRIDE_H of window n - w
+    var open: array<vec4<f32>, OPEN>;
+    for (var n = 0u; n < dims.out_h + OPEN - 1u; n++) {
+        // @unroll
+        for (var i = 0u; i < STRIDE_H; i++) {
+            let row = i32(n * STRIDE_H + i) - i32(dims.before_h);
+            var read = span_at(start + row * i32(dims.in_w));
+            let here = u32(row) < dims.in_h;
+            // @unroll
+            for (var e = 0u; e < ROW_SPAN; e++) {
+                read[e] = select(0.0, read[e], here & (u32(first + i32(e)) < dims.in_w));
+            }
+            // @unroll
+            for (var tap = i; tap < KERNEL_H; tap++) {
+                // @unroll
+                for (var kx = 0u; kx < KERNEL_W; kx++) {
+                    let values = vec4<f32>(read[kx], read[kx + STRIDE_W], read[kx + 2u * STRIDE_W], read[kx + 3u * STRIDE_W]);
+                    if ((tap - i) % STRIDE_H == 0u) {
+                        open[(tap - i) / STRIDE_H] =
+                            fma(vec4<f32>(weights[tap * KERNEL_W + kx]), values, open[(tap - i) / STRIDE_H]);
+                    }
+                }
+            }
+        }
+        if (n + 1u >= OPEN) {
+            let at = (slice * dims.out_h + n + 1u - OPEN) * dims.out_w + column;
+            finish(view, 0u, Places(vec4<u32>(at) + vec4<u32>(0u, 1u, 2u, 3u), min(4u, dims.out_w - column)), open[OPEN - 1u]);
+        }
+        // @unroll
+        for (var w = 1u; w < OPEN; w++) {
+            open[OPEN - w] = open[OPEN - w - 1u];
+        }
+        open[0] = vec4<f32>(0.0);
+    }
+}

@@ -8,7 +8,7 @@
 //!
 //! Faces come from the second folder and motion from the first; where one is not there the other serves for both. Pictures may be JPEG
 //! or PNG and are ordered by the number that ends their name. The test split may be absent. Further keys of the pickle (`interview`) are
-//! not used. Clips that have labels but no folder are left out and counted.
+//! not used. `<video>` is the name with or without `.mp4`. Clips that have labels but no folder are left out and counted.
 
 use super::pickle;
 use super::threads::in_threads;
@@ -91,6 +91,12 @@ fn read_labels(path: &Path) -> Result<BTreeMap<String, [f32; 5]>> {
     labels.into_iter().map(whole).collect()
 }
 
+/// The pictures of `video`: some cut clips into folders that are still called `.mp4`.
+fn of_video(folder: &Path, video: &str) -> PathBuf {
+    let (plain, whole) = (folder.join(video), folder.join(format!("{video}.mp4")));
+    if plain.is_dir() { plain } else { whole }
+}
+
 /// The clips of a split and how many of its videos have no pictures.
 fn read_clips(
     dir: &Path,
@@ -115,7 +121,7 @@ fn read_clips(
             MOST_BYTES >> 30
         )));
     }
-    let complete = |video: &str| [portraits, scenes].iter().all(|folder| folder.join(video).is_dir());
+    let complete = |video: &str| [portraits, scenes].iter().all(|folder| of_video(folder, video).is_dir());
     let all = labels.len();
     let complete: Vec<(String, [f32; 5])> = labels.into_iter().filter(|(video, _)| complete(video)).collect();
     let missing = all - complete.len();
@@ -127,7 +133,7 @@ fn read_clips(
     }
     let chosen = &complete[..complete.len().min(most.unwrap_or(usize::MAX))];
     let clips = in_threads(0, chosen, |(video, traits)| {
-        let [portraits, scenes] = [portraits, scenes].map(|folder| pictures(&folder.join(video)));
+        let [portraits, scenes] = [portraits, scenes].map(|folder| pictures(&of_video(folder, video)));
         let clip = VideoClip::from_files(video.clone(), &portraits?, &scenes?, shape)?;
         Ok(VideoClip { traits: *traits, ..clip })
     })?;

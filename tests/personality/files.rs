@@ -124,8 +124,12 @@ fn chalearns_layout_is_read() {
     let levels: Vec<u8> = clip.frames.chunks(64).map(|frame| frame[0]).collect();
     assert_eq!(levels, [48, 58, 68]);
     assert_eq!(load(dir.path(), &SHAPE, Some(1)).unwrap().train.len(), 1);
+    // clips whose folders kept the videos' ending are found too
+    let faces = dir.path().join("image_data/training_data_face");
+    fs::rename(faces.join("b.2"), faces.join("b.2.mp4")).unwrap();
+    assert_eq!(load(dir.path(), &SHAPE, None).unwrap().train[1], corpus.train[1]);
     // without a folder of faces the frames serve for both
-    fs::remove_dir_all(dir.path().join("image_data/training_data_face")).unwrap();
+    fs::remove_dir_all(faces).unwrap();
     assert_eq!(load(dir.path(), &SHAPE, None).unwrap().train[0].faces, [68; 192]);
 }
 

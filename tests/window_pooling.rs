@@ -183,7 +183,8 @@ fn a_nan_stays_under_its_windows() {
             windows[0][row].0.contains(&place[0]) && windows[1][column].0.contains(&place[1])
         };
         for maximum in [true, false] {
-            let y = run(&[x.clone()], |_, v| vec![pooled(v[0], maximum, &options)]).unwrap().outputs.remove(0);
+            let y =
+                run(std::slice::from_ref(&x), |_, v| vec![pooled(v[0], maximum, &options)]).unwrap().outputs.remove(0);
             for (index, value) in y.iter().enumerate() {
                 let (row, column) = (index / columns % rows, index % columns);
                 let hit = index / (rows * columns) == plane && under(row, column, x_nan);

@@ -12,8 +12,7 @@ mod msa;
 mod output;
 
 use clap::Parser;
-use limbic::data::stream::Split;
-use limbic::data::{Clip, Labels};
+use limbic::data::{Clip, Labels, Split};
 use limbic::gpu::{Gpu, GpuOptions};
 use limbic::graph::Precision;
 use limbic::models::msa::{ClipScore, Scorer, SentimentModel};

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use limbic::Error;
 use limbic::data::builtin::*;
-use limbic::data::{Clip, Corpus};
+use limbic::data::{Clip, Corpus, Split};
 
 fn small() -> BuiltinConfig {
     BuiltinConfig { seed: 3, train: 24, valid: 5, test: 6, ..Default::default() }

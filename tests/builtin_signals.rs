@@ -3,6 +3,7 @@
 
 use std::f64::consts::TAU;
 
+use limbic::data::Split;
 use limbic::data::builtin::*;
 
 fn sound(seconds: f64, f: impl Fn(f64) -> f64) -> Vec<i16> {

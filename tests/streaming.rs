@@ -2,8 +2,8 @@
 //! been there; and every fault of disk or thread a value.
 #![cfg(feature = "data")]
 
-use limbic::data::stream::{ClipWriter, Epochs, Split, Streamed};
-use limbic::data::{Batches, Clip, Corpus, Labels, Modality, Prefetch, Sequence, Waits};
+use limbic::data::stream::{ClipWriter, Epochs, Streamed};
+use limbic::data::{Batches, Clip, Corpus, Labels, Modality, Prefetch, Sequence, Split, Waits};
 use limbic::plan::Batch;
 use limbic::{Error, Result};
 use std::path::Path;

@@ -2,8 +2,8 @@
 
 use crate::common::{self, TrainingConfig};
 use limbic::data::builtin::{self, Builtin, BuiltinConfig};
-use limbic::data::stream::{ClipWriter, Epochs, Split, Streamed};
-use limbic::data::{Batches, Clip, Corpus, Labels, LoadOptions, Modality, load_corpus_with};
+use limbic::data::stream::{ClipWriter, Epochs, Streamed};
+use limbic::data::{Batches, Clip, Corpus, Labels, LoadOptions, Modality, Split, load_corpus_with};
 use limbic::models::msa::{
     BaselineConfig, BatchShape, ClipScore, ContrastConfig, ModalityConfig, Msa, MsaBaseline, MsaConfig, Scorer,
     SentimentModel,

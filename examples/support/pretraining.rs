@@ -4,7 +4,7 @@ use crate::common::TrainingConfig;
 use crate::msa::{Data, Train};
 use crate::training::{optimizer, precision};
 use limbic::Result;
-use limbic::data::stream::Split;
+use limbic::data::Split;
 use limbic::gpu::Gpu;
 use limbic::graph::Parameters;
 use limbic::models::msa::{BatchShape, ContrastConfig, ContrastiveEncoders, Embedder, MsaConfig, pretraining_graph};

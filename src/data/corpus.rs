@@ -53,3 +53,36 @@ pub struct Corpus {
     pub valid: Vec<Clip>,
     pub test: Vec<Clip>,
 }
+
+/// One of the three parts of a corpus.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Split {
+    Train,
+    Valid,
+    Test,
+}
+
+impl Split {
+    /// All three, in the order of [`Corpus`].
+    pub const ALL: [Split; 3] = [Split::Train, Split::Valid, Split::Test];
+
+    /// "train", "valid" or "test".
+    pub fn name(self) -> &'static str {
+        match self {
+            Split::Train => "train",
+            Split::Valid => "valid",
+            Split::Test => "test",
+        }
+    }
+}
+
+impl Corpus {
+    /// The clips of `split`.
+    pub fn split(&self, split: Split) -> &[Clip] {
+        match split {
+            Split::Train => &self.train,
+            Split::Valid => &self.valid,
+            Split::Test => &self.test,
+        }
+    }
+}

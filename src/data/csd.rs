@@ -20,8 +20,7 @@
 //! `test <video>` each; `#` begins a comment. The SDK publishes them as `standard_folds`. Videos that are in no split, or not in all
 //! files, are left out.
 
-use super::corpus::{Clip, Corpus, Modality, Sequence};
-use super::stream::Split;
+use super::corpus::{Clip, Corpus, Modality, Sequence, Split};
 use crate::error::{Error, Result};
 use hdf5_reader::group::Group;
 use hdf5_reader::{Dataset, Hdf5File};

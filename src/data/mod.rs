@@ -24,7 +24,7 @@ pub mod video;
 
 pub use array::{Array, DType, Kind};
 pub use batches::Batches;
-pub use corpus::{Clip, Corpus, Labels, Modality, Sequence};
+pub use corpus::{Clip, Corpus, Labels, Modality, Sequence, Split};
 pub use document::{Document, Item};
 pub use frames::{Fill, frame_indices};
 pub use open::{LoadOptions, load_corpus, load_corpus_with};

@@ -2,8 +2,8 @@
 //! its error.
 
 use crate::tiny::{BATCH, DIMS, NAMES, SEQ_LENS, model, store, trainer, weights};
-use limbic::data::stream::{ClipWriter, Epochs, Split, Streamed};
-use limbic::data::{Batches, Clip, Corpus, Labels, Modality, Sequence};
+use limbic::data::stream::{ClipWriter, Epochs, Streamed};
+use limbic::data::{Batches, Clip, Corpus, Labels, Modality, Sequence, Split};
 use limbic::plan::Batch;
 use limbic::train::checkpoint::Checkpoint;
 use limbic::train::fit::{Ending, Fit, RunState, Task, Validation};

@@ -32,8 +32,8 @@ use system::Setting;
 
 const LOCK: &str = include_str!("../Cargo.lock");
 
-/// Rows that burn 0.22.1 did not finish in ten minutes on a software adapter.
-const UNFINISHED: [&str; 1] = ["conv3d_fwdbwd"];
+/// Rows that burn 0.22.1 did not finish in nine minutes or more on a software adapter.
+const UNFINISHED: [&str; 2] = ["conv2d_fwdbwd", "conv3d_fwdbwd"];
 
 fn main() -> ExitCode {
     let begun = Instant::now();

@@ -14,10 +14,10 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AudioFeatures, Builtin, EMOTIONS, FRAME_SIZE, Recording, SAMPLE_RATE, Split, Standardiser, measure, modalities,
+    AudioFeatures, Builtin, EMOTIONS, FRAME_SIZE, Recording, SAMPLE_RATE, Standardiser, measure, modalities,
     standardise,
 };
-use crate::data::{Clip, Corpus};
+use crate::data::{Clip, Corpus, Split};
 use crate::error::{Error, Result};
 
 /// A row of clips.csv. The last four columns, the causes, are for people; reading back ignores them.

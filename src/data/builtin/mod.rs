@@ -38,7 +38,7 @@ pub use voice::{MAX_SECONDS, SAMPLE_RATE};
 pub use words::{WORD_DIM, word_vector};
 
 use super::threads::in_threads;
-use super::{Clip, Corpus, Modality, Sequence};
+use super::{Clip, Corpus, Modality, Sequence, Split};
 use crate::error::{Error, Result};
 use random::{Dice, Part};
 
@@ -66,28 +66,6 @@ pub struct BuiltinConfig {
 impl Default for BuiltinConfig {
     fn default() -> Self {
         BuiltinConfig { seed: 7, train: 1200, valid: 200, test: 300, irony: 0.25, label_noise: 0.3, threads: 0 }
-    }
-}
-
-/// One of the three parts of a corpus.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Split {
-    Train,
-    Valid,
-    Test,
-}
-
-impl Split {
-    /// All three, in the order of [`Corpus`].
-    pub const ALL: [Split; 3] = [Split::Train, Split::Valid, Split::Test];
-
-    /// "train", "valid" or "test".
-    pub fn name(self) -> &'static str {
-        match self {
-            Split::Train => "train",
-            Split::Valid => "valid",
-            Split::Test => "test",
-        }
     }
 }
 

@@ -4,11 +4,11 @@
 //! camera's noise are drawn beside them and say nothing. The labels follow a known [`TalkingRule`], so that the least possible error is
 //! known as well. Every clip has its own random streams: how many are made, and by how many threads, changes none of them.
 
-use super::Split;
 use super::canvas::FRAME_SIZE;
 use super::face::{Expression, FRAME_RATE, Look, render_noisy};
 use super::random::{Dice, Part};
 use super::talking_rule::{Cues, Knows, TalkingRule};
+use crate::data::corpus::Split;
 use crate::data::image::Image;
 use crate::data::threads::in_threads;
 use crate::data::video::{VideoClip, VideoCorpus, VideoShape};

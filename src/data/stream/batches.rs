@@ -1,8 +1,8 @@
 //! Batches of a corpus on disk, made ahead.
 
-use super::{Split, Streamed};
+use super::Streamed;
 use crate::data::batches::{Batcher, shuffled};
-use crate::data::corpus::Clip;
+use crate::data::corpus::{Clip, Split};
 use crate::data::prefetch::{Prefetch, Waits};
 use crate::error::{Error, Result};
 use crate::plan::Batch;

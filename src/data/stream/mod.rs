@@ -16,7 +16,7 @@ pub use batches::{Epochs, StreamBatches};
 pub use writer::ClipWriter;
 
 use super::batches::Batcher;
-use super::corpus::{Clip, Corpus, Labels, Modality, Sequence};
+use super::corpus::{Clip, Corpus, Labels, Modality, Sequence, Split};
 use crate::error::{Error, Result};
 use crate::weights::read_json;
 use serde::{Deserialize, Serialize};
@@ -30,40 +30,9 @@ const VERSION: u32 = 1;
 /// No clip may have more values: 4 GiB of them.
 const MOST_VALUES: u64 = 1 << 30;
 
-/// A part of a corpus.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Split {
-    Train,
-    Valid,
-    Test,
-}
-
-impl Split {
-    pub const ALL: [Split; 3] = [Split::Train, Split::Valid, Split::Test];
-
-    /// "train", "valid", "test".
-    pub fn name(self) -> &'static str {
-        match self {
-            Split::Train => "train",
-            Split::Valid => "valid",
-            Split::Test => "test",
-        }
-    }
-
-    fn file(self, folder: &Path) -> PathBuf {
-        folder.join(format!("{}.f32", self.name()))
-    }
-}
-
-impl Corpus {
-    /// The clips of `split`.
-    pub fn split(&self, split: Split) -> &[Clip] {
-        match split {
-            Split::Train => &self.train,
-            Split::Valid => &self.valid,
-            Split::Test => &self.test,
-        }
-    }
+/// Where the values of `split` lie.
+fn file_of(split: Split, folder: &Path) -> PathBuf {
+    folder.join(format!("{}.f32", split.name()))
 }
 
 /// `clips.json`.
@@ -148,7 +117,7 @@ impl Streamed {
                 let sequences = entry.lens.iter().map(sequence).collect();
                 clips.push(Clip { id: entry.id, text: entry.text, label: entry.label, emotion, sequences });
             }
-            check_size(&split.file(folder), end)?;
+            check_size(&file_of(split, folder), end)?;
             *corpus.split_mut(split) = clips;
         }
         Ok(Streamed(Arc::new(Disk { folder: folder.to_path_buf(), corpus, starts })))
@@ -206,13 +175,13 @@ impl Corpus {
 
 impl Disk {
     fn open(&self, split: Split) -> Result<File> {
-        let path = split.file(&self.folder);
+        let path = file_of(split, &self.folder);
         File::open(&path).map_err(|error| Error::io(path, error))
     }
 
     /// Clip `index` from the file of its split.
     fn read(&self, file: &mut File, split: Split, index: usize) -> Result<Clip> {
-        let path = split.file(&self.folder);
+        let path = file_of(split, &self.folder);
         let (clips, starts) = (self.corpus.split(split), &self.starts[split as usize]);
         let (Some(clip), Some(start)) = (clips.get(index), starts.get(index)) else {
             let message = format!("there is no clip {index}, the split has {}", clips.len());

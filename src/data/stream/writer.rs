@@ -1,7 +1,7 @@
 //! Writes a corpus to disk clip by clip.
 
-use super::{Entry, FORMAT, Index, Split, VERSION, check_emotion, entry_values};
-use crate::data::corpus::{Clip, Corpus, Labels, Modality};
+use super::{Entry, FORMAT, Index, VERSION, check_emotion, entry_values, file_of};
+use crate::data::corpus::{Clip, Corpus, Labels, Modality, Split};
 use crate::error::{Error, Result};
 use crate::weights::write_json;
 use std::fs::File;
@@ -29,7 +29,7 @@ impl ClipWriter {
             std::fs::remove_file(&index).map_err(|error| Error::io(&index, error))?;
         }
         let file = |split: Split| {
-            let path = split.file(folder);
+            let path = file_of(split, folder);
             File::create(&path).map(BufWriter::new).map_err(|error| Error::io(path, error))
         };
         let files = [file(Split::Train)?, file(Split::Valid)?, file(Split::Test)?];
@@ -72,7 +72,7 @@ impl ClipWriter {
         let file = &mut self.files[split as usize];
         let mut values = clip.sequences.iter().flat_map(|sequence| &sequence.values);
         let written = values.try_for_each(|value| file.write_all(&value.to_le_bytes()));
-        written.map_err(|error| Error::io(split.file(&self.folder), error))?;
+        written.map_err(|error| Error::io(file_of(split, &self.folder), error))?;
         self.index.clips[split as usize].push(entry);
         Ok(())
     }
@@ -84,7 +84,7 @@ impl ClipWriter {
     pub fn finish(mut self) -> Result<()> {
         for (file, split) in self.files.iter_mut().zip(Split::ALL) {
             let flushed = file.flush().and_then(|()| file.get_ref().sync_all());
-            flushed.map_err(|error| Error::io(split.file(&self.folder), error))?;
+            flushed.map_err(|error| Error::io(file_of(split, &self.folder), error))?;
         }
         write_json(self.folder.join("clips.json"), &self.index)
     }

@@ -22,24 +22,10 @@ const OPEN: u32 = (KERNEL_H + STRIDE_H - 1u) / STRIDE_H;
 const LEAD: u32 = (KERNEL_W + STRIDE_W - 2u - PHASE) / STRIDE_W;
 const ROW_SPAN: u32 = (PHASE + 3u) / STRIDE_W + LEAD + 1u;
 
+// @import "conv_quads.wgsl"
 // @import "row_span.wgsl"
 
 @group(0) @binding(0) var<storage, read> a: array<f32>;
-// @if B_QUADS
-@group(0) @binding(1) var<storage, read> b: array<vec4<f32>>;
-
-fn quad_of(index: i32) -> vec4<f32> {
-    return b[clamp(index, 0, i32(dims.b_quads) - 1)];
-}
-// @end
-// @if !B_QUADS
-@group(0) @binding(1) var<storage, read> b: array<f32>;
-
-fn quad_of(index: i32) -> vec4<f32> {
-    let at = 4 * clamp(index, 0, i32(dims.b_quads) - 1);
-    return vec4<f32>(b[at], b[at + 1], b[at + 2], b[at + 3]);
-}
-// @end
 
 @compute @workgroup_size(64)
 fn main(

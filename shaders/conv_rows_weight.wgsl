@@ -20,6 +20,7 @@ const OPEN: u32 = (KERNEL_H + STRIDE_H - 1u) / STRIDE_H;
 // Elements under four neighbouring windows.
 const ROW_SPAN: u32 = 3u * STRIDE_W + KERNEL_W;
 
+// @import "conv_quads.wgsl"
 // @import "row_span.wgsl"
 
 // @if A_VECTOR
@@ -27,21 +28,6 @@ const ROW_SPAN: u32 = 3u * STRIDE_W + KERNEL_W;
 // @end
 // @if !A_VECTOR
 @group(0) @binding(0) var<storage, read> a: array<f32>;
-// @end
-// @if B_QUADS
-@group(0) @binding(1) var<storage, read> b: array<vec4<f32>>;
-
-fn quad_of(index: i32) -> vec4<f32> {
-    return b[clamp(index, 0, i32(dims.b_quads) - 1)];
-}
-// @end
-// @if !B_QUADS
-@group(0) @binding(1) var<storage, read> b: array<f32>;
-
-fn quad_of(index: i32) -> vec4<f32> {
-    let at = 4 * clamp(index, 0, i32(dims.b_quads) - 1);
-    return vec4<f32>(b[at], b[at + 1], b[at + 2], b[at + 3]);
-}
 // @end
 
 @compute @workgroup_size(LANES)

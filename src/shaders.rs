@@ -117,6 +117,7 @@ pub const SHARED: &[(&str, &str)] = files!("shaders/shared":
     "contrast_sets",
     "conv_finish",
     "conv_places",
+    "conv_quads",
     "flow_median",
     "functions",
     "halves",

@@ -115,7 +115,7 @@ fn check(categories: usize, series: &[BarSeries], options: &BarsOptions) -> Resu
     }
 }
 
-const NAME_ROOM: f64 = 180.0;
+const NAME_ROOM: f64 = 200.0;
 /// The thickness of a horizontal bar with the gap after it, and what lies between groups.
 const THICKNESS: f64 = 19.0;
 const GROUP_GAP: f64 = 12.0;

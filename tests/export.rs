@@ -66,7 +66,8 @@ fn run(network: &Network, parameters: &Parameters, values: &[Vec<f32>]) -> (Vec<
         plan.write("motion", &noise(14, 78)).unwrap();
     }
     plan.run().unwrap();
-    let ops = (0..plan.program().len()).map(|index| plan.recording().nodes[plan.program().describe(index).1].op.name());
+    let ops =
+        (0..plan.program().len()).map(|index| plan.recording().nodes[plan.program().describe(index).1[0]].op.name());
     (plan.read("y").unwrap(), ops.collect())
 }
 

@@ -4,6 +4,7 @@ use crate::rows::msa::{preset, trainer};
 use limbic::Result;
 use limbic::gpu::Gpu;
 use limbic::models::msa::Preset;
+use limbic::plan::Traffic;
 use std::collections::BTreeMap;
 
 /// Times of the same step that are taken; each dispatch counts with its median.
@@ -24,7 +25,14 @@ pub fn print(gpu: &Gpu, name: &str) -> Result<()> {
     };
     let times: Vec<f64> = (0..program.len()).map(median).collect();
     let total: f64 = times.iter().sum();
-    println!("msa {name}, batch 32, forward and backward: {total:.1} ms in {} dispatches\n", times.len());
+    let Traffic { dispatches, barriers, bytes_read, bytes_written } = program.traffic();
+    let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
+    println!(
+        "msa {name}, batch 32, forward and backward: {total:.1} ms in {dispatches} dispatches, {barriers} barriers; {:.1} MiB read, \
+         {:.1} written\n",
+        mib(bytes_read),
+        mib(bytes_written)
+    );
     let kernels: Vec<String> = (0..program.len()).map(|index| kernel(program.describe(index).0)).collect();
     table(&kernels, &times, total, "op [kernel]");
     println!();

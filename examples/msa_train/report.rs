@@ -9,7 +9,7 @@ use limbic::data::{Batches, Clip, Corpus, Labels, Split};
 use limbic::graph::Graph;
 use limbic::models::msa::{ClipScore, ModalityInput, Msa};
 use limbic::nn::Context;
-use limbic::plan::{Mode, Plan};
+use limbic::plan::{Mode, Plan, Traffic};
 use limbic::train::history::History;
 use limbic::viz::{
     AttentionMap, AttentionOptions, BarSeries, BarsOptions, FusionOptions, Reference, ScatterOptions, attention, bars,
@@ -71,6 +71,12 @@ pub fn profile(run: &mut Run<'_>) -> Result<()> {
         entry.1 += time;
     }
     let total: f64 = times.iter().sum();
+    let Traffic { dispatches, barriers, bytes_read, bytes_written } = plan.traffic();
+    println!(
+        "profile   {dispatches} dispatches, {barriers} barriers, {:.1} MiB read and {:.1} written",
+        bytes_read as f64 / f64::from(1 << 20),
+        bytes_written as f64 / f64::from(1 << 20)
+    );
     let mut kernels: Vec<_> = kernels.into_iter().collect();
     kernels.sort_by(|a, b| b.1.1.total_cmp(&a.1.1));
     println!("profile   one step's forward and backward: {:.2} ms on the GPU", total / 1e3);

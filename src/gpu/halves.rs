@@ -5,7 +5,7 @@
 //! for. A kernel can read halves one by one, but can write them only by fours: two invocations must not write parts of one word.
 
 use super::preprocess::is_word;
-use super::textures::{Declaration, STAYS, arrays, closing};
+use super::textures::{Declaration, arrays, closing, without_comments};
 use crate::shaders;
 
 /// Names of the arrays of `wgsl` that may hold halves instead.
@@ -50,15 +50,6 @@ pub fn rewrite(wgsl: &str, names: &[String]) -> Result<String, String> {
         }
     }
     Ok(text + &functions)
-}
-
-/// The text without comments, but for what `textures.rs` reads in them.
-fn without_comments(wgsl: &str) -> String {
-    let code = |line: &str| {
-        let kept = if line.contains(STAYS) { STAYS } else { "" };
-        format!("{} {kept}", line.split("//").next().unwrap_or(line).trim_end()).trim_end().to_string() + "\n"
-    };
-    wgsl.lines().map(code).collect()
 }
 
 /// `text` with `name[i]` and `name[i] = value;` as calls; `None` where a part of an element is written, or one is changed in place.

@@ -1,6 +1,6 @@
 //! Kernels: a shader with its constants, compiled; its bindings are read off the module, never typed twice.
 
-use super::{FORMAT, Gpu, halves, hide_uniforms, preprocess};
+use super::{FORMAT, Gpu, Members, halves, hide_uniforms, members, preprocess};
 use crate::error::{Error, Result};
 use crate::shaders;
 
@@ -13,6 +13,8 @@ pub struct KernelKey {
     pub defines: Vec<(String, u32)>,
     /// Arrays that hold 16-bit floats instead of 32-bit ones, sorted.
     pub halves: Vec<String>,
+    /// What siblings that run as one launch have of their own.
+    pub members: Members,
 }
 
 impl KernelKey {
@@ -20,7 +22,7 @@ impl KernelKey {
     pub fn new(shader: &'static str, defines: &[(&str, u32)]) -> Self {
         let mut defines: Vec<_> = defines.iter().map(|(name, value)| (name.to_string(), *value)).collect();
         defines.sort();
-        KernelKey { shader, defines, halves: Vec::new() }
+        KernelKey { shader, defines, halves: Vec::new(), members: Members::default() }
     }
 
     /// The WGSL that this key stands for.
@@ -28,7 +30,8 @@ impl KernelKey {
         let fault = |message: String| Error::Shader { shader: self.to_string(), message };
         let source = shaders::source(self.shader).ok_or_else(|| fault("there is no such file".to_string()))?;
         let wgsl = preprocess(source, &self.defines, &shaders::shared).map_err(fault)?;
-        if self.halves.is_empty() { Ok(wgsl) } else { halves::rewrite(&wgsl, &self.halves).map_err(fault) }
+        let wgsl = if self.halves.is_empty() { wgsl } else { halves::rewrite(&wgsl, &self.halves).map_err(fault)? };
+        if self.members.is_empty() { Ok(wgsl) } else { members::rewrite(&wgsl, &self.members).map_err(fault) }
     }
 }
 
@@ -40,6 +43,10 @@ impl std::fmt::Display for KernelKey {
         }
         if !self.halves.is_empty() {
             write!(f, " halves={}", self.halves.join(","))?;
+        }
+        if !self.members.is_empty() {
+            let own: Vec<&str> = self.members.arrays.iter().chain(&self.members.scalars).map(String::as_str).collect();
+            write!(f, " members={}", own.join(","))?;
         }
         Ok(())
     }
@@ -54,6 +61,8 @@ pub struct Field {
     pub offset: u32,
     /// An f32, rather than a u32 or i32.
     pub float: bool,
+    /// Four of them, one for each member of a launch.
+    pub vector: bool,
 }
 
 /// What a binding holds.
@@ -150,8 +159,10 @@ fn fields(module: &naga::Module, inner: &naga::TypeInner) -> Vec<Field> {
         return Vec::new();
     };
     let field = |member: &naga::StructMember| {
-        let float = matches!(module.types[member.ty].inner, naga::TypeInner::Scalar(scalar) if scalar.kind == naga::ScalarKind::Float);
-        Field { name: member.name.clone().unwrap_or_default(), offset: member.offset, float }
+        let inner = &module.types[member.ty].inner;
+        let float = inner.scalar_kind() == Some(naga::ScalarKind::Float);
+        let vector = matches!(inner, naga::TypeInner::Vector { .. });
+        Field { name: member.name.clone().unwrap_or_default(), offset: member.offset, float, vector }
     };
     members.iter().map(field).collect()
 }

@@ -5,6 +5,7 @@ mod buffer;
 mod faults;
 mod halves;
 mod kernel;
+mod members;
 mod preprocess;
 mod textures;
 
@@ -12,6 +13,8 @@ pub use adapter::{AdapterSummary, Capabilities, adapters, optional_features, req
 pub use buffer::Readback;
 pub(crate) use halves::may_hold as may_hold_halves;
 pub use kernel::{Binding, BindingKind, Field, Kernel, KernelKey, Reflection, reflect};
+pub use members::{MOST_MEMBERS, Members};
+pub(crate) use members::{PLACES, may_have as may_have_members};
 pub use preprocess::{hide_uniforms, preprocess};
 pub use textures::TextureReads;
 pub(crate) use textures::{FORMAT, TEXEL, extent};
@@ -36,6 +39,9 @@ pub struct GpuOptions {
     /// Whether kernels read through textures (see [`TextureReads`]); `LIMBIC_TEXTURE_READS=1` or `0` says the same. Default: where
     /// that is faster.
     pub texture_reads: Option<bool>,
+    /// Whether siblings of a plan run as one launch (see [`Capabilities::groups`]); `LIMBIC_GROUPS=1` or `0` says the same. Default:
+    /// where that is faster.
+    pub groups: Option<bool>,
     /// The most bytes of GPU memory a plan may ask for. Default: no limit of our own.
     pub memory_budget: Option<u64>,
 }
@@ -111,6 +117,9 @@ impl Gpu {
         let from_environment = |name: &str| std::env::var(name).ok().map(|value| value != "0");
         if let Some(wanted) = options.texture_reads.or_else(|| from_environment("LIMBIC_TEXTURE_READS")) {
             capabilities.texture_reads = TextureReads::within(&capabilities.limits).filter(|_| wanted);
+        }
+        if let Some(wanted) = options.groups.or_else(|| from_environment("LIMBIC_GROUPS")) {
+            capabilities.groups = wanted;
         }
         if let Some(why) = capabilities.shortfall() {
             return Err(Error::Unsupported { adapter: info.name, why });

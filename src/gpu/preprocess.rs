@@ -177,7 +177,7 @@ pub(super) fn is_word(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || byte == b'_'
 }
 
-fn replace_word(line: &str, word: &str, with: &str) -> String {
+pub(super) fn replace_word(line: &str, word: &str, with: &str) -> String {
     let (bytes, mut out, mut at) = (line.as_bytes(), String::with_capacity(line.len()), 0);
     while let Some(found) = line[at..].find(word) {
         let (start, end) = (at + found, at + found + word.len());
@@ -190,7 +190,8 @@ fn replace_word(line: &str, word: &str, with: &str) -> String {
     out + &line[at..]
 }
 
-/// Makes the integers of the uniform block `dims` look as if they varied, by adding `workgroup_id.z`, which is always 0.
+/// Makes the integers of the uniform block `dims` look as if they varied, by adding `workgroup_id.z / 4`, which is always 0: the third
+/// dimension of a grid is 1, or the number of members that it serves (`members.rs`).
 ///
 /// Mesa's software rasteriser inlines the values of uniforms that branches and loops depend on where that halves a shader, and then
 /// compiles the result anew at EVERY dispatch: milliseconds each. What is not provably uniform it leaves alone.
@@ -210,7 +211,7 @@ pub fn hide_uniforms(wgsl: &str) -> String {
     let Some(group) = arguments.split("@builtin(workgroup_id)").nth(1).and_then(|rest| rest.split(':').next()) else {
         return wgsl.to_string();
     };
-    let setting = format!("\n    opaque_zero = {}.z;\n", group.trim());
+    let setting = format!("\n    opaque_zero = {}.z >> 2u;\n", group.trim());
     let text = format!("{}{setting}{}", &wgsl[..body], &wgsl[body..]);
     let (mut out, mut rest) = (String::from("var<private> opaque_zero: u32;\n"), text.as_str());
     while let Some(found) = rest.find("dims.") {
@@ -344,7 +345,7 @@ mod tests {
     fn hidden_uniforms_are_the_integers_of_dims_only() {
         let source = "struct Dims { len: u32, // number\n scale: f32 }\nfn main(@builtin(workgroup_id) g: vec3<u32>) {\n if (g.x < dims.len) { y = dims.scale * my_dims.len; }\n}";
         let text = hide_uniforms(source);
-        assert!(text.contains("opaque_zero = g.z;") && text.contains("(dims.len + opaque_zero)"));
+        assert!(text.contains("opaque_zero = g.z >> 2u;") && text.contains("(dims.len + opaque_zero)"));
         assert!(text.contains("dims.scale * my_dims.len"));
     }
 

@@ -13,7 +13,7 @@ pub const TEXEL: u64 = 16;
 /// Bits, whatever they mean: nothing may turn them into other floats.
 pub const FORMAT: wgpu::TextureFormat = wgpu::TextureFormat::Rgba32Uint;
 /// What the line of a declaration ends with whose array is read in few places, or too few times to be worth a copy.
-pub(super) const STAYS: &str = "// @buffer";
+const STAYS: &str = "// @buffer";
 
 /// How kernels read their operands through textures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,7 +82,9 @@ impl TextureReads {
         for Declaration { line, name, element, .. } in &declarations {
             let place = line.split("var<").next().unwrap_or_default();
             text = text.replace(line.as_str(), &format!("{place}var {name}: texture_storage_2d<rgba32uint, read>;"));
-            text = called(&text, name) + &self.reader(name, *element);
+            // the index may be signed
+            let call = |index: &str| format!("{name}_through_texture(u32({index}))");
+            text = indexed(&text, name, &call) + &self.reader(name, *element);
         }
         text
     }
@@ -130,8 +132,17 @@ pub(super) fn arrays(wgsl: &str) -> Vec<Declaration> {
     wgsl.lines().filter_map(declaration).collect()
 }
 
-/// `text` with every `name[index]` as a call of the reader.
-fn called(text: &str, name: &str) -> String {
+/// The text without comments, but for what is read in them here.
+pub(super) fn without_comments(wgsl: &str) -> String {
+    let code = |line: &str| {
+        let kept = if line.contains(STAYS) { STAYS } else { "" };
+        format!("{} {kept}", line.split("//").next().unwrap_or(line).trim_end()).trim_end().to_string() + "\n"
+    };
+    wgsl.lines().map(code).collect()
+}
+
+/// `text` with what `make` makes of the index for every `name[index]`.
+pub(super) fn indexed(text: &str, name: &str, make: &dyn Fn(&str) -> String) -> String {
     let head = format!("{name}[");
     let (mut out, mut rest) = (String::with_capacity(text.len()), text);
     while let Some(found) = rest.find(&head) {
@@ -140,8 +151,7 @@ fn called(text: &str, name: &str) -> String {
         let part_of_word = out.bytes().last().is_some_and(|byte| is_word(byte) || byte == b'.');
         match closing(inner).filter(|_| !part_of_word) {
             Some(end) => {
-                // the index may be signed
-                out.push_str(&format!("{name}_through_texture(u32({}))", called(&inner[..end], name)));
+                out.push_str(&make(&indexed(&inner[..end], name, make)));
                 rest = &inner[end + 1..];
             }
             None => {

@@ -1,7 +1,7 @@
 //! What ops emit: dispatches over operands. Plain data; no GPU object is made here.
 
 use crate::error::Error;
-use crate::gpu::{Capabilities, KernelKey};
+use crate::gpu::{Capabilities, KernelKey, MOST_MEMBERS};
 use crate::graph::{Node, Recording, Shape, Tensor, TensorId};
 
 /// What a dispatch binds.
@@ -15,6 +15,19 @@ pub enum Operand {
     Buffer { buffer: wgpu::Buffer, offset: u64, size: u64 },
     /// Nothing: the kernel will not read it.
     Unused,
+    /// One for each member of a launch, all in one buffer.
+    Each(Vec<Operand>),
+}
+
+impl Operand {
+    /// The tensors that it stands for.
+    pub(super) fn tensors(&self) -> Vec<TensorId> {
+        match self {
+            Operand::Tensor(id) => vec![*id],
+            Operand::Each(parts) => parts.iter().flat_map(Operand::tensors).collect(),
+            Operand::Workspace(_) | Operand::Buffer { .. } | Operand::Unused => Vec::new(),
+        }
+    }
 }
 
 /// A member of a kernel's uniform block.
@@ -26,6 +39,20 @@ pub enum Scalar {
     I32(i32),
     /// An `f32` member.
     F32(f32),
+    /// The bits of one for each member of a launch.
+    Each([u32; MOST_MEMBERS]),
+}
+
+impl Scalar {
+    /// Its bits, the same for all members where there is one.
+    pub(super) fn words(self) -> [u32; MOST_MEMBERS] {
+        match self {
+            Scalar::U32(value) => [value; MOST_MEMBERS],
+            Scalar::I32(value) => [value as u32; MOST_MEMBERS],
+            Scalar::F32(value) => [value.to_bits(); MOST_MEMBERS],
+            Scalar::Each(words) => words,
+        }
+    }
 }
 
 /// One kernel launch.
@@ -37,14 +64,16 @@ pub struct Dispatch {
     pub bindings: Vec<(&'static str, Operand)>,
     /// Members of the shader's `dims`; all must be set.
     pub scalars: Vec<(&'static str, Scalar)>,
-    /// Number of workgroups, folded over two dimensions where they are more than one dimension holds.
+    /// Number of workgroups of each member, folded over two dimensions where they are more than one dimension holds.
     pub groups: u32,
     /// Op and layer, for profiles and errors.
     pub label: String,
-    /// The node it belongs to.
-    pub node: usize,
+    /// The node it belongs to; one for each member where siblings run as one launch.
+    pub nodes: Vec<usize>,
     /// Its place among the node's dispatches: stages of independent nodes run side by side.
     pub stage: usize,
+    /// It may as well run at the end of the plan.
+    pub late: bool,
 }
 
 impl Dispatch {
@@ -56,8 +85,9 @@ impl Dispatch {
             scalars: Vec::new(),
             groups,
             label: shader.to_string(),
-            node: 0,
+            nodes: vec![0],
             stage: 0,
+            late: false,
         }
     }
 
@@ -153,7 +183,7 @@ impl Lower<'_> {
         let at = if layer.is_empty() { String::new() } else { format!(" @ {layer}") };
         let again = if self.node.recomputes() { " (recomputed)" } else { "" };
         dispatch.label = format!("{} [{}]{again}{at}", self.node.op.name(), dispatch.kernel.shader);
-        dispatch.node = self.index;
+        dispatch.nodes = vec![self.index];
         dispatch.stage = self.stage;
         self.stage += 1;
         self.dispatches.push(dispatch);
@@ -165,7 +195,7 @@ impl Lower<'_> {
     }
 }
 
-/// `count` workgroups as a grid that fits 65535 a dimension; kernels guard the surplus.
+/// `count` workgroups of one member as a grid that fits 65535 a dimension; kernels guard the surplus.
 pub(super) fn fold(count: u32) -> [u32; 3] {
     const MOST: u32 = 65535;
     if count <= MOST {

@@ -5,19 +5,21 @@
 use std::cmp::Reverse;
 
 /// Offsets are multiples of this: the portable binding alignment.
-const ALIGN: u64 = 256;
+pub(super) const ALIGN: u64 = 256;
 
 /// A tensor's need.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Life {
     /// What it takes.
     pub bytes: u64,
-    /// The level that writes it.
+    /// The level that writes it first.
     pub first: usize,
     /// The last level at which it is alive.
     pub last: usize,
     /// The levels that bind it, ascending; the first of them is `first`.
     pub bound: Vec<usize>,
+    /// Those of them that write it: one, unless it is several tensors side by side.
+    pub written: Vec<usize>,
 }
 
 impl Life {
@@ -28,7 +30,8 @@ impl Life {
 
     /// Whether some level writes one and binds the other.
     pub fn disturbs(&self, other: &Life) -> bool {
-        other.bound.binary_search(&self.first).is_ok() || self.bound.binary_search(&other.first).is_ok()
+        let binds = |life: &Life, level: &usize| life.bound.binary_search(level).is_ok();
+        self.written.iter().any(|level| binds(other, level)) || other.written.iter().any(|level| binds(self, level))
     }
 }
 
@@ -62,11 +65,12 @@ pub fn assign(lives: &[Life], most: u64) -> Slots {
         greedy(lives, most, |life| (Reverse(product(life)), life.first)),
     ];
     let best = plans.into_iter().min_by_key(Slots::total).unwrap_or_default();
-    Slots { lower_bound: lower_bound(lives), ..best }
+    Slots { lower_bound: lower_bound(lives.iter()), ..best }
 }
 
-fn lower_bound(lives: &[Life]) -> u64 {
-    let end = lives.iter().map(|life| life.last + 1).max().unwrap_or(0);
+/// The most bytes alive at one level.
+pub(super) fn lower_bound<'a>(lives: impl Iterator<Item = &'a Life> + Clone) -> u64 {
+    let end = lives.clone().map(|life| life.last + 1).max().unwrap_or(0);
     let mut change = vec![0i128; end + 1];
     for life in lives {
         change[life.first] += i128::from(life.bytes);
@@ -155,7 +159,7 @@ mod tests {
     use super::*;
 
     fn life(bytes: u64, bound: &[usize]) -> Life {
-        Life { bytes, first: bound[0], last: bound[bound.len() - 1], bound: bound.to_vec() }
+        Life { bytes, first: bound[0], last: bound[bound.len() - 1], bound: bound.to_vec(), written: vec![bound[0]] }
     }
 
     #[test]

@@ -4,6 +4,10 @@
 mod autodiff;
 mod batch;
 mod checkpoint;
+mod group;
+mod late;
+mod levels;
+mod lives;
 mod lower;
 mod memory;
 mod precision;
@@ -11,8 +15,10 @@ mod profile;
 mod program;
 mod rewrite;
 mod schedule;
+mod storage;
 mod store;
 mod texture_plan;
+mod traffic;
 
 pub use autodiff::{Differentiated, differentiate};
 pub use batch::{Batch, Values};
@@ -21,6 +27,7 @@ pub use memory::{Life, Slots, assign};
 pub use program::{Location, Program};
 pub use store::{Chunk, ParameterStore, Place};
 pub use texture_plan::{TexturePlan, TextureRead};
+pub use traffic::Traffic;
 
 use crate::error::{Error, Result};
 use crate::gpu::{Gpu, Readback};
@@ -93,6 +100,8 @@ pub struct Plan {
     memory: MemoryReport,
     recording: Recording,
     node_outputs: HashMap<TensorId, Location>,
+    /// Node outputs that are there once a dispatch is done.
+    made: Vec<Vec<TensorId>>,
     trained: Vec<usize>,
     submissions: Vec<std::ops::Range<usize>>,
 }
@@ -161,7 +170,7 @@ impl Plan {
     pub fn work(&self) -> Work {
         let mut work = Work { dispatches: self.program.len(), ..Work::default() };
         let nodes = &self.recording.nodes;
-        let recomputes = |index: &usize| nodes[self.program.describe(*index).1].recomputes();
+        let recomputes = |index: &usize| self.program.describe(*index).1.iter().any(|node| nodes[*node].recomputes());
         work.recomputed_dispatches = (0..self.program.len()).filter(recomputes).count();
         for (index, node) in nodes.iter().enumerate() {
             let flops = self.recording.flops(index);
@@ -169,6 +178,11 @@ impl Plan {
             work.recomputed_flops += if node.recomputes() { flops } else { 0 };
         }
         work
+    }
+
+    /// What a run asks of the GPU besides its arithmetic.
+    pub fn traffic(&self) -> Traffic {
+        self.program.traffic()
     }
 
     /// Parameters that receive a gradient, in order; empty for a forward plan.
@@ -302,24 +316,27 @@ impl Plan {
             let mut encoder = self.gpu.device().create_command_encoder(&Default::default());
             self.program.encode_range(&mut encoder, index..index + 1);
             self.gpu.queue().submit([encoder.finish()]);
-            let (label, node) = self.program.describe(index);
-            let last = index + 1 == self.program.len()
-                || !(index + 1..self.program.len()).any(|later| self.program.describe(later).1 == node);
-            if !last {
-                continue;
-            }
-            for id in &self.recording.nodes[node].outputs {
+            for id in &self.made[index] {
                 let tensor = self.recording.tensor(*id);
                 let Some(location) = self.node_outputs.get(id).filter(|_| tensor.dtype.is_float()) else { continue };
                 let bytes = (tensor.shape.len() * tensor.dtype.size()) as u64;
                 let read = self.gpu.read(&location.buffer, location.offset, bytes.next_multiple_of(4))?;
                 let (values, _) = read.wait()?;
                 if !all_finite(&values[..bytes as usize], tensor.dtype) {
-                    return Ok(Some(label.to_string()));
+                    return Ok(Some(self.blame(index, *id)));
                 }
             }
         }
         Ok(None)
+    }
+
+    /// The label of a dispatch, of the member that makes `id` where it has several.
+    fn blame(&self, index: usize, id: TensorId) -> String {
+        let (label, nodes) = self.program.describe(index);
+        match self.recording.producer(id) {
+            Some((_, node)) if nodes.len() > 1 => format!("{} @ {}", node.op.name(), node.layer),
+            _ => label.to_string(),
+        }
     }
 }
 

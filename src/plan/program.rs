@@ -2,8 +2,9 @@
 
 use super::lower::{Dispatch, Operand, Scalar, fold};
 use super::texture_plan::{TexturePlan, TextureRead};
+use super::traffic::{Bound, Count, Traffic};
 use crate::error::{Error, Result};
-use crate::gpu::{BindingKind, FORMAT, Gpu, Kernel, KernelKey, TEXEL, extent};
+use crate::gpu::{BindingKind, FORMAT, Gpu, Kernel, KernelKey, MOST_MEMBERS, PLACES, TEXEL, extent};
 use std::sync::Arc;
 
 /// Uniform blocks start at multiples of this: the portable offset alignment.
@@ -40,13 +41,14 @@ struct Step {
     bind_group: wgpu::BindGroup,
     groups: [u32; 3],
     label: String,
-    node: usize,
+    nodes: Vec<usize>,
 }
 
 /// Compiled dispatches in order.
 pub struct Program {
     gpu: Gpu,
     steps: Vec<Step>,
+    traffic: Traffic,
     _uniforms: wgpu::Buffer,
 }
 
@@ -62,10 +64,13 @@ impl Program {
     ) -> Result<Self> {
         let keys: Vec<KernelKey> = dispatches.iter().map(|dispatch| dispatch.kernel.clone()).collect();
         let kernels = gpu.kernels(&keys)?;
-        let mut bytes = vec![0u8; dispatches.len() * UNIFORM_ALIGN as usize];
-        for (slice, (dispatch, kernel)) in bytes.chunks_mut(UNIFORM_ALIGN as usize).zip(dispatches.iter().zip(&kernels))
-        {
-            write_scalars(dispatch, kernel, slice)?;
+        let (mut bytes, mut blocks) = (Vec::new(), Vec::with_capacity(dispatches.len()));
+        for (dispatch, kernel) in dispatches.iter().zip(&kernels) {
+            let begin = bytes.len();
+            let size = kernel.reflection.binding("dims").map_or(0, |dims| dims.size);
+            bytes.resize(begin + size.next_multiple_of(UNIFORM_ALIGN) as usize, 0u8);
+            write_scalars(dispatch, kernel, locate, &mut bytes[begin..])?;
+            blocks.push(begin as u64);
         }
         gpu.guarded("preparing a plan", || {
             let uniforms = gpu.device().create_buffer(&wgpu::BufferDescriptor {
@@ -86,19 +91,22 @@ impl Program {
                 views: textures_of.iter().map(|texture| texture.create_view(&Default::default())).collect(),
                 unused_view: texture(gpu, TEXEL).create_view(&Default::default()),
             };
-            let mut steps = Vec::with_capacity(dispatches.len());
-            for (index, ((dispatch, kernel), reads)) in dispatches.iter().zip(kernels).zip(&textures.reads).enumerate()
+            let (mut steps, mut count) = (Vec::with_capacity(dispatches.len()), Count::default());
+            for (((dispatch, kernel), reads), block) in dispatches.iter().zip(kernels).zip(&textures.reads).zip(blocks)
             {
-                let bind_group = binder.bind(index, dispatch, &kernel, reads)?;
-                let (groups, label) = (fold(dispatch.groups), dispatch.label.clone());
-                steps.push(Step { copies: Vec::new(), kernel, bind_group, groups, label, node: dispatch.node });
+                let bind_group = binder.bind(block, dispatch, &kernel, reads)?;
+                count.dispatch(binder.bound(dispatch, &kernel)?);
+                let [x, y, _] = fold(dispatch.groups);
+                let (nodes, label) = (dispatch.nodes.clone(), dispatch.label.clone());
+                let groups = [x, y, nodes.len() as u32];
+                steps.push(Step { copies: Vec::new(), kernel, bind_group, groups, label, nodes });
                 for read in reads {
                     let Some(step) = read.filled_before.and_then(|before| steps.get_mut(before)) else { continue };
                     let from = binder.location(dispatch, &read.binding)?;
                     step.copies.push(Copy { from, to: textures_of[read.texture].clone() });
                 }
             }
-            Ok(Program { gpu: gpu.clone(), steps, _uniforms: uniforms.clone() })
+            Ok(Program { gpu: gpu.clone(), steps, traffic: count.traffic, _uniforms: uniforms.clone() })
         })?
     }
 
@@ -112,9 +120,14 @@ impl Program {
         self.steps.is_empty()
     }
 
-    /// Label and node of dispatch `index`.
-    pub fn describe(&self, index: usize) -> (&str, usize) {
-        (&self.steps[index].label, self.steps[index].node)
+    /// Label of dispatch `index`, and the nodes that it computes: several where siblings run as one launch.
+    pub fn describe(&self, index: usize) -> (&str, &[usize]) {
+        (&self.steps[index].label, &self.steps[index].nodes)
+    }
+
+    /// What the dispatches ask of the GPU besides their arithmetic.
+    pub fn traffic(&self) -> Traffic {
+        self.traffic
     }
 
     /// The kernel of each dispatch, in order.
@@ -246,13 +259,28 @@ impl Binder<'_> {
         }
     }
 
-    fn bind(
-        &self,
-        index: usize,
-        dispatch: &Dispatch,
-        kernel: &Kernel,
-        reads: &[TextureRead],
-    ) -> Result<wgpu::BindGroup> {
+    /// What `dispatch` binds of the buffers that hold data, as `kernel` uses them.
+    fn bound(&self, dispatch: &Dispatch, kernel: &Kernel) -> Result<Vec<Bound>> {
+        let mut all = Vec::new();
+        for (name, operand) in dispatch.bindings.iter().filter(|(_, operand)| !matches!(operand, Operand::Unused)) {
+            let kind = kernel.reflection.binding(name).map(|binding| &binding.kind);
+            let written = match kind {
+                Some(BindingKind::Storage { read_only }) => !read_only,
+                Some(BindingKind::Texture) => false,
+                Some(BindingKind::Uniform { .. }) | None => continue,
+            };
+            let buffer = self.location(dispatch, name)?.buffer;
+            let parts = match operand {
+                Operand::Each(parts) => parts.as_slice(),
+                operand => std::slice::from_ref(operand),
+            };
+            let bytes = parts.iter().filter_map(|part| Some((self.locate)(part)?.size)).sum();
+            all.push(Bound { buffer, bytes, written });
+        }
+        Ok(all)
+    }
+
+    fn bind(&self, block: u64, dispatch: &Dispatch, kernel: &Kernel, reads: &[TextureRead]) -> Result<wgpu::BindGroup> {
         let fault = |message: String| Error::Shader { shader: dispatch.label.clone(), message };
         for (name, _) in &dispatch.bindings {
             if kernel.reflection.binding(name).is_none() {
@@ -266,7 +294,7 @@ impl Binder<'_> {
                     Location { buffer: self.step.clone(), offset: 0, size: binding.size }
                 }
                 (BindingKind::Uniform { .. }, "dims") => {
-                    Location { buffer: self.uniforms.clone(), offset: index as u64 * UNIFORM_ALIGN, size: binding.size }
+                    Location { buffer: self.uniforms.clone(), offset: block, size: binding.size }
                 }
                 (_, name) => self.location(dispatch, name)?,
             });
@@ -294,8 +322,14 @@ impl Binder<'_> {
     }
 }
 
-/// Writes `dispatch`'s scalars where `kernel`'s `dims` block has them. Every member must be given, and given its type.
-fn write_scalars(dispatch: &Dispatch, kernel: &Kernel, bytes: &mut [u8]) -> Result<()> {
+/// Writes `dispatch`'s scalars where `kernel`'s `dims` block has them, and where the arrays of its members are. Every member of the
+/// block must be given, and given its type.
+fn write_scalars(
+    dispatch: &Dispatch,
+    kernel: &Kernel,
+    locate: &dyn Fn(&Operand) -> Option<Location>,
+    bytes: &mut [u8],
+) -> Result<()> {
     let fault = |message: String| Error::Shader { shader: dispatch.label.clone(), message };
     let fields = match kernel.reflection.binding("dims").map(|binding| &binding.kind) {
         Some(BindingKind::Uniform { fields }) => fields.as_slice(),
@@ -307,19 +341,38 @@ fn write_scalars(dispatch: &Dispatch, kernel: &Kernel, bytes: &mut [u8]) -> Resu
         }
     }
     for field in fields {
-        let scalar = dispatch.scalars.iter().find(|(name, _)| *name == field.name);
-        let Some((_, scalar)) = scalar else {
-            return Err(fault(format!("its dims member '{}' was not set", field.name)));
+        let not_set = || fault(format!("its dims member '{}' was not set", field.name));
+        let words = match field.name.strip_prefix(PLACES) {
+            Some(array) => places(dispatch, array, locate).ok_or_else(not_set)?,
+            None => {
+                let scalar = dispatch.scalars.iter().find(|(name, _)| *name == field.name).ok_or_else(not_set)?.1;
+                match (scalar, field.float, field.vector) {
+                    (Scalar::U32(_) | Scalar::I32(_), false, false) | (Scalar::F32(_), true, false) => {}
+                    (Scalar::Each(_), _, true) => {}
+                    _ => return Err(fault(format!("its dims member '{}' is of another type", field.name))),
+                }
+                scalar.words()
+            }
         };
-        let word = match (scalar, field.float) {
-            (Scalar::U32(value), false) => *value,
-            (Scalar::I32(value), false) => *value as u32,
-            (Scalar::F32(value), true) => value.to_bits(),
-            _ => return Err(fault(format!("its dims member '{}' is of another type", field.name))),
-        };
+        let written = if field.vector { &words[..] } else { &words[..1] };
         let at = field.offset as usize;
-        let slot = bytes.get_mut(at..at + 4).ok_or_else(|| fault("its dims are larger than 256 bytes".to_string()))?;
-        slot.copy_from_slice(&word.to_le_bytes());
+        bytes[at..at + 4 * written.len()].copy_from_slice(bytemuck::cast_slice(written));
     }
     Ok(())
+}
+
+/// Where each member's part of `array` begins, from the first of them on, in texels.
+fn places(
+    dispatch: &Dispatch,
+    array: &str,
+    locate: &dyn Fn(&Operand) -> Option<Location>,
+) -> Option<[u32; MOST_MEMBERS]> {
+    let (_, operand) = dispatch.bindings.iter().find(|(name, _)| *name == array)?;
+    let Operand::Each(parts) = operand else { return None };
+    let first = locate(operand)?.offset;
+    let mut places = [0; MOST_MEMBERS];
+    for (place, part) in places.iter_mut().zip(parts) {
+        *place = ((locate(part)?.offset - first) / TEXEL) as u32;
+    }
+    Some(places)
 }

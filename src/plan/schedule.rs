@@ -1,51 +1,50 @@
 //! From a recording to an allocated plan: rewrites, order, memory, bind groups.
 
+use super::group;
+use super::late;
+use super::levels;
+use super::lives::{Bundles, Homes, Lives, Workspace};
 use super::lower::{Dispatch, Lower, Operand};
-use super::memory::{Life, Slots, assign};
+use super::memory::{Slots, assign, lower_bound};
 use super::program::{Location, Program};
+use super::storage::{Memory, Storage, Whose, bytes};
 use super::store::ParameterStore;
 use super::texture_plan::TexturePlan;
-use super::{MemoryReport, Mode, Plan, Port, StepUniform, autodiff, is_external, keep, loss_of, precision, rewrite};
+use super::{MemoryReport, Mode, Plan, Port, StepUniform, autodiff, keep, loss_of, precision, rewrite};
 use crate::error::{Error, Result};
-use crate::graph::{Precision, Recording, Source, TensorId};
+use crate::gpu::KernelKey;
+use crate::graph::{Precision, Recording, TensorId};
 use crate::ops::shape_ops;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 /// Operations after which a submission is closed: some 50 ms on a GPU of 1 TFLOP/s, where watchdogs bite after 2 s.
 const SUBMISSION_WORK: u64 = 50_000_000_000;
+/// Bytes, besides a twentieth, that the slots of a plan with groups may take more than those of one without.
+const SPARE: u64 = 64 << 10;
 
 /// A plan on paper: everything decided, nothing allocated.
 pub(super) struct Draft {
     recording: Recording,
-    dispatches: Vec<Dispatch>,
-    /// Storage of every node output: views share their input's.
-    root: HashMap<TensorId, TensorId>,
-    /// Of each root and workspace; `slots` go by the same numbers.
-    lives: Lives,
-    slots: Slots,
-    gradients: Vec<(usize, TensorId)>,
+    storage: Storage,
+    layout: Layout,
     textures: TexturePlan,
     pub(super) memory: MemoryReport,
 }
 
-/// A buffer, before there is one.
-#[derive(Debug, Clone, PartialEq)]
-enum Memory {
-    Input(TensorId),
-    Slot(usize),
-    /// Parameters of a chunk of the store.
-    Values(usize),
-    /// Their gradients.
-    Gradients(usize),
-    Outside(wgpu::Buffer),
+/// What runs when and where its operands are.
+struct Layout {
+    dispatches: Vec<Dispatch>,
+    lives: Lives,
+    homes: Homes,
+    /// Of the lives of `homes`.
+    slots: Slots,
 }
 
-/// Who owns a slot for a while.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Owner {
-    Tensor(TensorId),
-    Workspace(usize),
+/// What a graph was lowered to, in no order.
+struct Lowered {
+    dispatches: Vec<Dispatch>,
+    workspaces: Vec<Workspace>,
 }
 
 impl Draft {
@@ -58,19 +57,16 @@ impl Draft {
             Mode::Gradients => with_gradients(recording)?,
         };
         check_sizes(store, &recording)?;
-        let root = rewrite::roots(&recording);
-        let levels = levels(&recording);
-        let (mut dispatches, workspaces) = lower_all(store, &recording)?;
-        dispatches.sort_by_key(|dispatch| (levels[dispatch.node], dispatch.stage, dispatch.node));
+        let storage = Storage { root: rewrite::roots(&recording), gradients };
+        let mut lowered = lower_all(store, &recording)?;
         if recording.precision == Precision::Mixed {
-            precision::halve(&mut recording, &root, &mut dispatches, &gradients)?;
+            precision::halve(&mut recording, &storage.root, &mut lowered.dispatches, &storage.gradients)?;
         }
-        let lives = Lives::new(&recording, &root, &levels, &gradients, &workspaces);
-        let slots = assign(&lives.lives, most_bytes(store));
-        let memory = report(store, &recording, &slots, &gradients);
-        let textures = TexturePlan::default();
-        let mut draft = Draft { recording, dispatches, root, lives, slots, gradients, textures, memory };
-        draft.textures = TexturePlan::new(store.gpu(), &draft.dispatches, |operand| draft.on_paper(store, operand))?;
+        let layout = Layout::choose(store, &recording, &storage, &lowered)?;
+        let memory = report(store, &layout, &storage.gradients);
+        let mut draft = Draft { recording, storage, layout, textures: TexturePlan::default(), memory };
+        draft.textures =
+            TexturePlan::new(store.gpu(), &draft.layout.dispatches, |operand| draft.on_paper(store, operand))?;
         draft.memory.textures = draft.textures.allocated(store.gpu());
         Ok(draft)
     }
@@ -82,12 +78,14 @@ impl Draft {
             return Err(Error::OutOfMemory { needed: self.memory.total(), budget });
         }
         // tensors fit; a workspace may yet not
-        check_fit(store, self.slots.bytes.iter().copied())?;
+        let Layout { dispatches, homes, slots, .. } = &self.layout;
+        check_fit(store, slots.bytes.iter().chain(homes.inputs.iter().map(|(bytes, _)| bytes)).copied())?;
         let (inputs, slots, step) = gpu.guarded("allocating a plan", || {
-            let input = |(name, id): &(String, TensorId)| (*id, gpu.storage(name, self.bytes(*id)));
-            let inputs: HashMap<TensorId, wgpu::Buffer> = self.recording.inputs.iter().map(input).collect();
+            let input =
+                |(index, (bytes, _)): (usize, &(u64, Vec<usize>))| gpu.storage(&self.input_label(index), *bytes);
+            let inputs: Vec<wgpu::Buffer> = homes.inputs.iter().enumerate().map(input).collect();
             let slot = |(index, bytes): (usize, &u64)| gpu.storage(&format!("slot {index}"), *bytes);
-            let slots: Vec<wgpu::Buffer> = self.slots.bytes.iter().enumerate().map(slot).collect();
+            let slots: Vec<wgpu::Buffer> = slots.bytes.iter().enumerate().map(slot).collect();
             let step = gpu.device().create_buffer(&wgpu::BufferDescriptor {
                 label: Some("step"),
                 size: size_of::<StepUniform>() as u64,
@@ -99,7 +97,7 @@ impl Draft {
         let locate = |operand: &Operand| {
             let Location { buffer, offset, size } = self.on_paper(store, operand)?;
             let buffer = match buffer {
-                Memory::Input(id) => inputs.get(&id)?.clone(),
+                Memory::Input(input) => inputs[input].clone(),
                 Memory::Slot(slot) => slots[slot].clone(),
                 Memory::Values(chunk) => store.chunks()[chunk].values.clone(),
                 Memory::Gradients(chunk) => store.gradients(chunk).clone(),
@@ -108,7 +106,7 @@ impl Draft {
             Some(Location { buffer, offset, size })
         };
         let place = |id: TensorId| locate(&Operand::Tensor(id));
-        let program = Program::new(gpu, &self.dispatches, &self.textures, &locate, &step)?;
+        let program = Program::new(gpu, dispatches, &self.textures, &locate, &step)?;
         let port = |(name, id): &(String, TensorId)| {
             let tensor = self.recording.tensor(*id);
             Some((name.clone(), Port { location: place(*id)?, shape: tensor.shape, dtype: tensor.dtype }))
@@ -126,7 +124,8 @@ impl Draft {
             memory: self.memory,
             submissions: self.submissions(),
             node_outputs,
-            trained: self.gradients.iter().map(|(parameter, _)| *parameter).collect(),
+            made: self.made(),
+            trained: self.storage.gradients.iter().map(|(parameter, _)| *parameter).collect(),
             recording: self.recording,
         })
     }
@@ -135,19 +134,35 @@ impl Draft {
     fn submissions(&self) -> Vec<std::ops::Range<usize>> {
         let mut ranges: Vec<std::ops::Range<usize>> = Vec::new();
         let (mut start, mut work) = (0, 0);
-        for (index, dispatch) in self.dispatches.iter().enumerate() {
+        for (index, dispatch) in self.layout.dispatches.iter().enumerate() {
             if dispatch.stage == 0 {
-                work += self.work(dispatch.node);
+                work += dispatch.nodes.iter().map(|node| self.work(*node)).sum::<u64>();
             }
             if work > SUBMISSION_WORK {
                 ranges.push(start..index + 1);
                 (start, work) = (index + 1, 0);
             }
         }
-        if start < self.dispatches.len() {
-            ranges.push(start..self.dispatches.len());
+        if start < self.layout.dispatches.len() {
+            ranges.push(start..self.layout.dispatches.len());
         }
         ranges
+    }
+
+    /// The node outputs that each dispatch is the last to bind of its node's.
+    fn made(&self) -> Vec<Vec<TensorId>> {
+        let dispatches = &self.layout.dispatches;
+        let mut last: HashMap<TensorId, usize> = HashMap::new();
+        for (index, dispatch) in dispatches.iter().enumerate() {
+            let outputs: HashSet<&TensorId> =
+                dispatch.nodes.iter().flat_map(|node| &self.recording.nodes[*node].outputs).collect();
+            let bound = dispatch.bindings.iter().flat_map(|(_, operand)| operand.tensors());
+            last.extend(bound.filter(|id| outputs.contains(id)).map(|id| (id, index)));
+        }
+        let mut made = vec![Vec::new(); dispatches.len()];
+        last.into_iter().for_each(|(id, index)| made[index].push(id));
+        made.iter_mut().for_each(|made| made.sort_unstable());
+        made
     }
 
     /// Operations of a node, its memory traffic counted as some per element.
@@ -158,44 +173,82 @@ impl Draft {
         self.recording.flops(index) + 20 * elements as u64
     }
 
-    fn bytes(&self, id: TensorId) -> u64 {
-        bytes(&self.recording, id)
+    /// The names of the inputs that share a buffer.
+    fn input_label(&self, index: usize) -> String {
+        let (_, owners) = &self.layout.homes.inputs[index];
+        // inputs are the first owners, in order
+        let names: Vec<&str> = owners.iter().map(|owner| self.recording.inputs[*owner].0.as_str()).collect();
+        names.join(", ")
     }
 
-    /// Whose bytes an operand is.
+    /// Whose bytes an operand is; of several, from the first of them to the last.
     fn on_paper(&self, store: &ParameterStore, operand: &Operand) -> Option<Location<Memory>> {
-        match operand {
-            Operand::Tensor(id) => self.tensor_on_paper(store, *id),
-            Operand::Workspace(index) => self.place(Owner::Workspace(*index)),
-            Operand::Buffer { buffer, offset, size } => {
-                Some(Location { buffer: Memory::Outside(buffer.clone()), offset: *offset, size: *size })
+        if let Operand::Each(parts) = operand {
+            let parts: Vec<Location<Memory>> = parts.iter().filter_map(|part| self.on_paper(store, part)).collect();
+            let offset = parts.iter().map(|part| part.offset).min()?;
+            let end = parts.iter().map(|part| part.offset + part.size).max()?;
+            return Some(Location { buffer: parts[0].buffer.clone(), offset, size: end - offset });
+        }
+        let Layout { lives, homes, slots, .. } = &self.layout;
+        Some(match self.storage.whose(store, &self.recording, lives, operand)? {
+            Whose::There(location) => location,
+            Whose::Owner(owner) => {
+                let (buffer, offset) = homes.place(owner, &slots.slot_of, &slots.offset_of);
+                Location { buffer, offset, size: lives.owners[owner].life.bytes }
             }
-            Operand::Unused => None,
-        }
-    }
-
-    fn tensor_on_paper(&self, store: &ParameterStore, id: TensorId) -> Option<Location<Memory>> {
-        let root = self.root.get(&id).copied().unwrap_or(id);
-        let size = self.bytes(root);
-        let of_parameter = |parameter: usize, memory: fn(usize) -> Memory| {
-            let place = store.place(parameter);
-            Location { buffer: memory(place.chunk), offset: place.offset as u64 * 4, size }
-        };
-        if let Some((parameter, _)) = self.gradients.iter().find(|(_, gradient)| *gradient == root) {
-            return Some(of_parameter(*parameter, Memory::Gradients));
-        }
-        Some(match &self.recording.tensor(root).source {
-            Source::Input(_) => Location { buffer: Memory::Input(root), offset: 0, size },
-            Source::Parameter(parameter) => of_parameter(*parameter, Memory::Values),
-            Source::Node { .. } => return self.place(Owner::Tensor(root)),
         })
     }
+}
 
-    /// Where in the slots an owner's bytes are.
-    fn place(&self, owner: Owner) -> Option<Location<Memory>> {
-        let life = *self.lives.index.get(&owner)?;
-        let buffer = Memory::Slot(self.slots.slot_of[life]);
-        Some(Location { buffer, offset: self.slots.offset_of[life], size: self.lives.lives[life].bytes })
+impl Layout {
+    /// Siblings run as one launch where the device gains by it, and side by side for its sake, unless that takes more memory.
+    fn choose(store: &ParameterStore, recording: &Recording, storage: &Storage, lowered: &Lowered) -> Result<Self> {
+        let earliest = levels::earliest(recording);
+        let plain = Layout::new(store, recording, storage, lowered, (&earliest, false))?;
+        if !store.gpu().capabilities().groups {
+            return Ok(plain);
+        }
+        let mut kinds: Vec<Vec<(&KernelKey, u32)>> = vec![Vec::new(); recording.nodes.len()];
+        for dispatch in &lowered.dispatches {
+            kinds[dispatch.nodes[0]].push((&dispatch.kernel, dispatch.groups));
+        }
+        let aligned = levels::aligned(recording, |node| Some(&kinds[node]).filter(|kind| !kind.is_empty()));
+        let most = plain.slots.total() + plain.slots.total() / 20 + SPARE;
+        for levels in [&aligned, &earliest] {
+            let layout = Layout::new(store, recording, storage, lowered, (levels, true))?;
+            if layout.slots.total() <= most {
+                return Ok(layout);
+            }
+        }
+        Ok(plain)
+    }
+
+    /// With nodes at the levels given, and siblings grouped or not.
+    fn new(
+        store: &ParameterStore,
+        recording: &Recording,
+        storage: &Storage,
+        lowered: &Lowered,
+        (levels, grouped): (&[usize], bool),
+    ) -> Result<Self> {
+        let mut dispatches = lowered.dispatches.clone();
+        let elements = |workspace: usize| lowered.workspaces[workspace].0;
+        let kept = if grouped { late::mark(&mut dispatches, elements, storage) } else { HashSet::new() };
+        let time = |dispatch: &Dispatch| match dispatch.late {
+            true => (usize::MAX, 0),
+            false => (levels[dispatch.nodes[0]], dispatch.stage),
+        };
+        dispatches.sort_by_key(|dispatch| (time(dispatch), dispatch.nodes[0]));
+        let lives = Lives::new(recording, storage, levels, &lowered.workspaces, &kept);
+        let mut bundles = Bundles::apart(lives.owners.len());
+        let most = most_bytes(store);
+        if grouped {
+            let whose = |operand: &Operand| storage.whose(store, recording, &lives, operand);
+            (dispatches, bundles) = group::group(&dispatches, time, &lives, whose, most)?;
+        }
+        let homes = Homes::new(&lives, &bundles);
+        let slots = assign(&homes.lives, most);
+        Ok(Layout { dispatches, lives, homes, slots })
     }
 }
 
@@ -242,12 +295,6 @@ fn most_bytes(store: &ParameterStore) -> u64 {
     limits.max_storage_buffer_binding_size.min(limits.max_buffer_size)
 }
 
-/// A tensor's bytes as allocated: at least 16, in multiples of 16, so that vec4 bindings fit.
-fn bytes(recording: &Recording, id: TensorId) -> u64 {
-    let tensor = recording.tensor(id);
-    ((tensor.shape.len() * tensor.dtype.size()) as u64).max(16).next_multiple_of(16)
-}
-
 /// Differentiates, and gives every parameter's gradient a tensor of its own that can be placed in the store.
 fn with_gradients(recording: Recording) -> Result<(Recording, Vec<(usize, TensorId)>)> {
     let loss = loss_of(&recording)?;
@@ -291,23 +338,7 @@ fn own_storage(recording: &Recording, gradient: TensorId, named: &HashSet<Tensor
     }
 }
 
-/// The earliest level at which each node can run: one after the last of its inputs and of what it waits for.
-fn levels(recording: &Recording) -> Vec<usize> {
-    let mut levels = vec![0; recording.nodes.len()];
-    for (index, node) in recording.nodes.iter().enumerate() {
-        let after = |id: &TensorId| match recording.tensor(*id).source {
-            Source::Node { node, .. } => levels[node] + 1,
-            _ => 0,
-        };
-        levels[index] = node.inputs.iter().chain(&node.after).map(after).max().unwrap_or(0);
-    }
-    levels
-}
-
-/// Elements of a workspace, and the node that it serves.
-type Workspace = (usize, usize);
-
-fn lower_all(store: &ParameterStore, recording: &Recording) -> Result<(Vec<Dispatch>, Vec<Workspace>)> {
+fn lower_all(store: &ParameterStore, recording: &Recording) -> Result<Lowered> {
     let (mut dispatches, mut workspaces) = (Vec::new(), Vec::new());
     for (index, node) in recording.nodes.iter().enumerate() {
         if node.op.is_view() {
@@ -324,76 +355,19 @@ fn lower_all(store: &ParameterStore, recording: &Recording) -> Result<(Vec<Dispa
         };
         node.op.lower(&mut lower)?;
     }
-    Ok((dispatches, workspaces))
+    Ok(Lowered { dispatches, workspaces })
 }
 
-struct Lives {
-    lives: Vec<Life>,
-    index: HashMap<Owner, usize>,
-}
-
-impl Lives {
-    fn new(
-        recording: &Recording,
-        root: &HashMap<TensorId, TensorId>,
-        levels: &[usize],
-        gradients: &[(usize, TensorId)],
-        workspaces: &[(usize, usize)],
-    ) -> Self {
-        let end = levels.iter().max().map_or(0, |last| last + 1);
-        let placed = keep(gradients.iter().map(|(_, id)| *id));
-        let mut lives = Lives { lives: Vec::new(), index: HashMap::new() };
-        for (node_index, node) in recording.nodes.iter().enumerate() {
-            for id in node.outputs.iter().chain(&node.inputs) {
-                let id = root.get(id).copied().unwrap_or(*id);
-                if !is_external(&recording.tensor(id).source) && !placed.contains(&id) {
-                    lives.touch(Owner::Tensor(id), bytes(recording, id), levels[node_index]);
-                }
-            }
-        }
-        for (_, id) in &recording.outputs {
-            let id = root.get(id).copied().unwrap_or(*id);
-            if lives.index.contains_key(&Owner::Tensor(id)) {
-                lives.touch(Owner::Tensor(id), 0, end);
-            }
-        }
-        for (index, (elements, node)) in workspaces.iter().enumerate() {
-            let bytes = (*elements as u64 * 4).max(16).next_multiple_of(16);
-            lives.touch(Owner::Workspace(index), bytes, levels[*node]);
-        }
-        for life in &mut lives.lives {
-            life.bound.sort_unstable();
-            life.bound.dedup();
-        }
-        lives
-    }
-
-    fn touch(&mut self, owner: Owner, bytes: u64, level: usize) {
-        let next = self.lives.len();
-        let index = *self.index.entry(owner).or_insert(next);
-        if index == next {
-            self.lives.push(Life { bytes, first: level, last: level, bound: Vec::new() });
-        }
-        let life = &mut self.lives[index];
-        life.first = life.first.min(level);
-        life.last = life.last.max(level);
-        life.bound.push(level);
-    }
-}
-
-fn report(
-    store: &ParameterStore,
-    recording: &Recording,
-    slots: &Slots,
-    gradients: &[(usize, TensorId)],
-) -> MemoryReport {
+fn report(store: &ParameterStore, layout: &Layout, gradients: &[(usize, TensorId)]) -> MemoryReport {
+    let Layout { lives, homes, slots, .. } = layout;
+    let needed = lives.owners.iter().filter(|owned| !owned.input).map(|owned| &owned.life);
     let mut chunks: Vec<usize> = gradients.iter().map(|(parameter, _)| store.place(*parameter).chunk).collect();
     chunks.sort_unstable();
     chunks.dedup();
     MemoryReport {
-        inputs: recording.inputs.iter().map(|(_, id)| bytes(recording, *id)).sum(),
+        inputs: homes.inputs.iter().map(|(bytes, _)| bytes).sum(),
         activations: slots.bytes.iter().sum(),
-        activations_lower_bound: slots.lower_bound,
+        activations_lower_bound: lower_bound(needed),
         textures: 0,
         parameters: store.bytes(),
         parameter_gradients: chunks.iter().map(|chunk| store.chunks()[*chunk].len as u64 * 4).sum(),

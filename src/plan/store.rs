@@ -3,7 +3,8 @@
 
 use crate::error::{Error, Result};
 use crate::gpu::Gpu;
-use crate::graph::{Parameters, check_values};
+use crate::graph::{Parameters, Shape, check_values};
+use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 
 /// Parameters start at multiples of this many values: 256 bytes, the portable binding alignment.
@@ -22,8 +23,9 @@ pub struct Place {
     pub len: usize,
 }
 
-/// One flat buffer's worth of parameters. Those of one branch of the model (`text_encoder`, `audio_encoder`) share a chunk, so
-/// that the gradients of different branches are written to different buffers and need no barrier between them.
+/// One flat buffer's worth of parameters. Those of one branch of the model (`fusion`, `head`) share a chunk, so that the gradients of
+/// different branches are written to different buffers and need no barrier between them. Branches of one shape (`text_encoder`,
+/// `audio_encoder`) share one where their siblings run as one launch.
 #[derive(Debug)]
 pub struct Chunk {
     /// Number of values, alignment included.
@@ -53,7 +55,7 @@ impl ParameterStore {
             let message = format!("has {largest} values, more than one buffer binding holds ({MOST}): split it");
             return Err(Error::Tensor { name: "the largest parameter".to_string(), message });
         }
-        let (places, lengths) = lay_out(parameters);
+        let (places, lengths) = lay_out(parameters, gpu.capabilities().groups);
         let chunks = gpu.guarded("allocating parameters", || {
             let chunk = |(label, len): &(String, usize)| Chunk {
                 len: *len,
@@ -140,12 +142,30 @@ impl ParameterStore {
     }
 }
 
-/// Places and chunk lengths: a chunk per branch and trainability, more where one would outgrow a binding.
-fn lay_out(parameters: &Parameters) -> (Vec<Place>, Vec<(String, usize)>) {
+/// Places and chunk lengths: a chunk per branch and trainability, more where one would outgrow a binding. Where siblings run as one
+/// launch, branches of one shape share a chunk, parameters of one name and shape side by side.
+fn lay_out(parameters: &Parameters, grouped: bool) -> (Vec<Place>, Vec<(String, usize)>) {
+    let specs = parameters.specs();
+    let mut branches: HashMap<&str, &str> = HashMap::new();
+    let mut families: HashMap<(&str, &Shape, bool), usize> = HashMap::new();
+    let mut order: Vec<(usize, usize)> = Vec::with_capacity(specs.len());
+    for (index, spec) in specs.iter().enumerate() {
+        let (branch, rest) = spec.name.split_once('.').unwrap_or((&spec.name, ""));
+        let first = *families.entry((rest, &spec.shape, spec.trainable)).or_insert(index);
+        let sibling = specs[first].name.split('.').next().unwrap_or_default();
+        let shared = branches.get(sibling).copied().filter(|_| grouped && sibling != branch);
+        match shared {
+            Some(shared) => branches.insert(branch, shared),
+            None => Some(*branches.entry(branch).or_insert(branch)),
+        };
+        order.push((if grouped { first } else { index }, index));
+    }
+    order.sort_unstable();
     let mut chunks: Vec<(String, usize)> = Vec::new();
-    let mut places = Vec::with_capacity(parameters.specs().len());
-    for spec in parameters.specs() {
-        let branch = spec.name.split('.').next().unwrap_or_default();
+    let mut places = vec![Place { chunk: 0, offset: 0, len: 0 }; specs.len()];
+    for (_, index) in order {
+        let spec = &specs[index];
+        let branch = spec.name.split('.').next().map_or("", |branch| branches[branch]);
         let label = if spec.trainable { branch.to_string() } else { format!("{branch} (frozen)") };
         let len = spec.shape.len();
         let room = |(name, used): &(String, usize)| *name == label && used + len <= MOST;
@@ -153,8 +173,33 @@ fn lay_out(parameters: &Parameters) -> (Vec<Place>, Vec<(String, usize)>) {
             chunks.push((label, 0));
             chunks.len() - 1
         });
-        places.push(Place { chunk, offset: chunks[chunk].1, len });
+        places[index] = Place { chunk, offset: chunks[chunk].1, len };
         chunks[chunk].1 += len.next_multiple_of(ALIGN);
     }
     (places, chunks)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graph::Init;
+
+    #[test]
+    fn branches_of_one_shape_lie_side_by_side_where_siblings_run_as_one() {
+        let mut parameters = Parameters::new();
+        for (branch, inputs) in [("text", 8), ("audio", 5)] {
+            let mut root = parameters.root();
+            let mut path = root.at(branch);
+            path.parameter("projection", [4, inputs], Init::Zeros);
+            path.parameter("bias", [4], Init::Zeros);
+        }
+        parameters.root().at("head").parameter("weight", [3], Init::Zeros);
+        let place = |chunk, offset, len| Place { chunk, offset, len };
+        let (apart, chunks) = lay_out(&parameters, false);
+        assert_eq!(apart, [place(0, 0, 32), place(0, 64, 4), place(1, 0, 20), place(1, 64, 4), place(2, 0, 3)]);
+        assert_eq!(chunks.len(), 3);
+        let (together, chunks) = lay_out(&parameters, true);
+        assert_eq!(together, [place(0, 0, 32), place(0, 64, 4), place(0, 192, 20), place(0, 128, 4), place(1, 0, 3)]);
+        assert_eq!(chunks.iter().map(|(_, len)| *len).collect::<Vec<_>>(), [256, 64]);
+    }
 }

@@ -90,7 +90,8 @@ fn a_stack_of_35_layers_has_the_same_gradients_bit_for_bit() {
 #[test]
 fn a_stack_of_35_layers_takes_less_than_half_the_memory() {
     let stack = Stack::new(35);
-    let store = stack.store(&noop_gpu(&GpuOptions::default()));
+    // which launches are grouped differs with what is kept: they are counted apart
+    let store = stack.store(&noop_gpu(&GpuOptions { groups: Some(false), ..GpuOptions::default() }));
     let [kept, each, fifth] = [0, 1, 5].map(|every| stack.plan(&store, 256, every));
     let share = |plan: &Plan| plan.memory().activations as f64 / kept.memory().activations as f64;
     assert!(share(&each) < 0.45 && share(&fifth) < 0.35, "{} and {}", share(&each), share(&fifth));

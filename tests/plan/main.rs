@@ -5,6 +5,7 @@ mod calls;
 mod checkpoint;
 mod dag;
 mod errors;
+mod groups;
 mod memory;
 #[path = "../support/noop.rs"]
 mod noop;

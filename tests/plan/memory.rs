@@ -24,8 +24,8 @@ fn spans(plan: &Plan) -> HashMap<TensorId, (usize, usize)> {
     let root_of = |id: &TensorId| root.get(id).copied().unwrap_or(*id);
     let mut spans: HashMap<TensorId, (usize, usize)> = HashMap::new();
     for position in 0..plan.program().len() {
-        let node = &recording.nodes[plan.program().describe(position).1];
-        for id in node.outputs.iter().chain(&node.inputs).map(root_of) {
+        let nodes = plan.program().describe(position).1.iter().map(|node| &recording.nodes[*node]);
+        for id in nodes.flat_map(|node| node.outputs.iter().chain(&node.inputs)).map(root_of) {
             let span = spans.entry(id).or_insert((position, position));
             span.1 = position;
         }
@@ -76,7 +76,9 @@ proptest! {
         let most = (0..plan.program().len()).map(alive_at).max();
         prop_assert!(most.unwrap_or(0) <= measured.activations);
         prop_assert!(measured.activations_lower_bound <= measured.activations);
-        prop_assert_eq!(measured.inputs, (dag.inputs * (dag.len * 4).max(16).next_multiple_of(16)) as u64);
+        // inputs may share a buffer, at offsets that can be bound
+        let (least, count) = ((dag.len * 4).max(16).next_multiple_of(16) as u64, dag.inputs as u64);
+        prop_assert!(least * count <= measured.inputs && measured.inputs <= least.next_multiple_of(256) * count);
     }
 
     #[test]
@@ -91,7 +93,7 @@ proptest! {
                 let shares = together && slots.slot_of[a] == slots.slot_of[b];
                 let apart = bytes(a).end <= bytes(b).start || bytes(b).end <= bytes(a).start;
                 prop_assert!(!shares || apart, "{left:?} and {right:?} share bytes");
-                let writes = |one: &Life, other: &Life| other.bound.contains(&one.first);
+                let writes = |one: &Life, other: &Life| one.written.iter().any(|level| other.bound.contains(level));
                 prop_assert!(!shares || !writes(left, right) && !writes(right, left), "{left:?} disturbs {right:?}");
             }
         }
@@ -102,9 +104,10 @@ proptest! {
 
 /// A life of up to 1600 bytes, bound at up to four levels.
 fn lives() -> impl Strategy<Value = Life> {
-    (1u64..100, prop::collection::btree_set(0usize..16, 1..5)).prop_map(|(bytes, bound)| {
+    (1u64..100, prop::collection::btree_set(0usize..16, 1..5), 1usize..3).prop_map(|(bytes, bound, written)| {
         let bound: Vec<usize> = bound.into_iter().collect();
-        Life { bytes: bytes * 16, first: bound[0], last: bound[bound.len() - 1], bound }
+        let written = bound[..written.min(bound.len())].to_vec();
+        Life { bytes: bytes * 16, first: bound[0], last: bound[bound.len() - 1], bound, written }
     })
 }
 

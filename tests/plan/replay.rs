@@ -112,7 +112,7 @@ fn what_no_output_needs_is_not_computed() {
 
 #[test]
 fn independent_branches_stand_side_by_side() {
-    let gpu = noop_gpu(&GpuOptions::default());
+    let gpu = noop_gpu(&GpuOptions { groups: Some(false), ..GpuOptions::default() });
     let plan = plan_on(&gpu, Mode::Forward, |graph| {
         for branch in ["text", "audio", "video"] {
             let _scope = graph.scope(branch);

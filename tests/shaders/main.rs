@@ -8,7 +8,7 @@ mod tint;
 mod translate;
 mod variants;
 
-use limbic::gpu::{KernelKey, TextureReads};
+use limbic::gpu::{BindingKind, KernelKey, Members, TextureReads, reflect};
 use limbic::shaders::{KERNELS, SHARED};
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -48,12 +48,36 @@ fn every_shared_file_is_imported() {
     }
 }
 
-/// Every kernel with its defaults, and every variant that the zoo's plans take.
+/// Every kernel with its defaults, for one member and for several, and every variant that the zoo's plans take.
 fn keys() -> BTreeSet<KernelKey> {
     let defaults = KERNELS.iter().map(|(name, _)| KernelKey::new(name, &[]));
     // as the optimiser takes it in full precision
     let unscaled = KernelKey::new("gradient_clip", &[("SCALED", 0)]);
-    defaults.chain([unscaled]).chain(variants::taken()).collect()
+    let grouped = defaults.clone().filter_map(|key| with_members(&key));
+    defaults.chain([unscaled]).chain(grouped).chain(variants::taken()).collect()
+}
+
+/// Kernels of one workgroup, or of one that never asks which it is.
+const WITHOUT_MEMBERS: [&str; 2] = ["constant", "gradient_clip"];
+
+/// The kernel with all being members' own that may be, if it can have members.
+fn with_members(key: &KernelKey) -> Option<KernelKey> {
+    let wgsl = key.wgsl().unwrap_or_else(|error| panic!("{error}"));
+    let (_, reflection) = reflect(&wgsl).unwrap_or_else(|error| panic!("{key}: {error}"));
+    let mut members = Members::default();
+    for binding in &reflection.bindings {
+        match &binding.kind {
+            BindingKind::Storage { .. } => members.arrays.push(binding.name.clone()),
+            BindingKind::Uniform { fields } if binding.name == "dims" => {
+                let own = fields.iter().filter(|field| field.float || field.name == "node");
+                members.scalars = own.map(|field| field.name.clone()).collect();
+            }
+            _ => {}
+        }
+    }
+    members.arrays.sort();
+    members.scalars.sort();
+    (!WITHOUT_MEMBERS.contains(&key.shader)).then(|| KernelKey { members, ..key.clone() })
 }
 
 /// Whether the kernel may use subgroup operations: by its name, or by the constant that switches them on.

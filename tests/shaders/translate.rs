@@ -1,14 +1,14 @@
 //! One shader through naga: what it may use, and every language that a driver could ask for.
 
 use naga::valid::{Capabilities, ShaderStages, SubgroupOperationSet, ValidationFlags, Validator};
-use naga::{AddressSpace, Module, ScalarKind, ShaderStage, TypeInner, back, front};
+use naga::{AddressSpace, Module, ScalarKind, ShaderStage, TypeInner, VectorSize, back, front};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 const MAX_STORAGE_BUFFERS: usize = 8;
 const MAX_STORAGE_TEXTURES: usize = 4;
 const MAX_WORKGROUP_BYTES: u32 = 16384;
 const MAX_INVOCATIONS: u32 = 256;
-const MAX_UNIFORM_BYTES: u32 = 256;
+const MAX_UNIFORM_BYTES: u32 = 1024;
 
 /// Everything that is wrong with `wgsl`, empty if nothing is. `subgroups` allows subgroup operations.
 pub fn faults(wgsl: &str, subgroups: bool) -> Vec<String> {
@@ -97,7 +97,7 @@ fn limits(module: &Module) -> Vec<String> {
     faults
 }
 
-/// Uniform blocks are written word by word from Rust: 4-byte scalars only, in one 256-byte slice.
+/// Uniform blocks are written word by word from Rust: 4-byte scalars only, or four of them, one for each member of a launch.
 fn uniform_faults(module: &Module, ty: naga::Handle<naga::Type>, name: &str, fault: &mut impl FnMut(bool, String)) {
     let inner = &module.types[ty].inner;
     let TypeInner::Struct { members, span } = inner else {
@@ -105,8 +105,9 @@ fn uniform_faults(module: &Module, ty: naga::Handle<naga::Type>, name: &str, fau
     };
     fault(*span > MAX_UNIFORM_BYTES, format!("the uniform '{name}' has {span} bytes"));
     for member in members {
-        let word = matches!(module.types[member.ty].inner, TypeInner::Scalar(scalar)
-            if scalar.width == 4 && scalar.kind != ScalarKind::Bool);
+        let word = matches!(module.types[member.ty].inner,
+            TypeInner::Scalar(scalar) | TypeInner::Vector { size: VectorSize::Quad, scalar }
+                if scalar.width == 4 && scalar.kind != ScalarKind::Bool);
         let member = member.name.as_deref().unwrap_or("?");
         fault(!word, format!("'{name}.{member}' is no 4-byte number"));
     }
@@ -176,10 +177,10 @@ mod tests {
             ("var<workgroup> t: array<f32, 5000>;", "64", "t[0] = 1.0;", "20000 bytes"),
             ("struct D { v: vec2<u32> }\n@group(0) @binding(0) var<uniform> d: D;", "64", "_ = d.v;", "'d.v' is no"),
             (
-                "struct D { v: array<vec4<u32>, 20> }\n@group(0) @binding(0) var<uniform> d: D;",
+                "struct D { v: array<vec4<u32>, 70> }\n@group(0) @binding(0) var<uniform> d: D;",
                 "64",
                 "_ = d.v[0];",
-                "320 bytes",
+                "1120 bytes",
             ),
         ] {
             let found = faults(&shader(head, size, body), false);

@@ -13,11 +13,14 @@ mod rewrite;
 mod schedule;
 mod store;
 mod texture_plan;
+#[cfg(feature = "weights")]
+mod trace;
 
 pub use autodiff::{Differentiated, differentiate};
 pub use batch::{Batch, Values};
 pub use lower::{Dispatch, Lower, Operand, Scalar};
 pub use memory::{Life, Slots, assign};
+pub use profile::{Pass, Profile, ProfileRow, ProfiledDispatch};
 pub use program::{Location, Program};
 pub use store::{Chunk, ParameterStore, Place};
 pub use texture_plan::{TexturePlan, TextureRead};
@@ -142,7 +145,7 @@ impl Plan {
         &self.gpu
     }
 
-    /// The dispatches, for profiles.
+    /// The dispatches.
     pub fn program(&self) -> &Program {
         &self.program
     }

@@ -1,6 +1,7 @@
 //! A list of dispatches with their pipelines, bind groups and uniforms ready, replayed by re-encoding.
 
 use super::lower::{Dispatch, Operand, Scalar, fold};
+use super::profile::{Pass, ProfiledDispatch, medians, times};
 use super::texture_plan::{TexturePlan, TextureRead};
 use crate::error::{Error, Result};
 use crate::gpu::{BindingKind, FORMAT, Gpu, Kernel, KernelKey, TEXEL, extent};
@@ -39,6 +40,8 @@ struct Step {
     kernel: Arc<Kernel>,
     bind_group: wgpu::BindGroup,
     groups: [u32; 3],
+    /// Of all that is bound but uniforms.
+    bytes: u64,
     label: String,
     node: usize,
 }
@@ -89,9 +92,9 @@ impl Program {
             let mut steps = Vec::with_capacity(dispatches.len());
             for (index, ((dispatch, kernel), reads)) in dispatches.iter().zip(kernels).zip(&textures.reads).enumerate()
             {
-                let bind_group = binder.bind(index, dispatch, &kernel, reads)?;
-                let (groups, label) = (fold(dispatch.groups), dispatch.label.clone());
-                steps.push(Step { copies: Vec::new(), kernel, bind_group, groups, label, node: dispatch.node });
+                let (bind_group, bytes) = binder.bind(index, dispatch, &kernel, reads)?;
+                let (groups, label, node) = (fold(dispatch.groups), dispatch.label.clone(), dispatch.node);
+                steps.push(Step { copies: Vec::new(), kernel, bind_group, groups, bytes, label, node });
                 for read in reads {
                     let Some(step) = read.filled_before.and_then(|before| steps.get_mut(before)) else { continue };
                     let from = binder.location(dispatch, &read.binding)?;
@@ -165,14 +168,24 @@ impl Program {
         }
     }
 
-    /// Microseconds of GPU time of each dispatch, from timestamp queries; one submission, waited for.
-    ///
-    /// # Errors
-    /// [`Error::Unsupported`] where the adapter has no timestamps between dispatches.
-    pub fn profile(&self) -> Result<Vec<f64>> {
-        super::profile::profile(&self.gpu, self.steps.len(), |encoder, range, queries| {
+    /// The dispatches with the GPU time of each, from timestamp queries: its median over `runs` runs, after one that does not count. They
+    /// are taken for an update's, of no op and layer: a plan knows better.
+    pub(crate) fn profile(&self, runs: usize) -> Result<Vec<ProfiledDispatch>> {
+        let record = |encoder: &mut wgpu::CommandEncoder, range, queries: &wgpu::QuerySet| {
             self.record(encoder, range, |pass, done| pass.write_timestamp(queries, done as u32));
-        })
+        };
+        let micros = medians(runs, || times(&self.gpu, self.steps.len(), record))?;
+        let profiled = |(step, micros): (&Step, f64)| ProfiledDispatch {
+            pass: Pass::Update,
+            op: step.kernel.key.shader,
+            layer: String::new(),
+            kernel: step.kernel.key.clone(),
+            workgroups: step.groups,
+            op_flops: 0,
+            bytes: step.bytes,
+            micros,
+        };
+        Ok(self.steps.iter().zip(micros).map(profiled).collect())
     }
 }
 
@@ -246,13 +259,14 @@ impl Binder<'_> {
         }
     }
 
+    /// The bind group, and the bytes that it gives access to.
     fn bind(
         &self,
         index: usize,
         dispatch: &Dispatch,
         kernel: &Kernel,
         reads: &[TextureRead],
-    ) -> Result<wgpu::BindGroup> {
+    ) -> Result<(wgpu::BindGroup, u64)> {
         let fault = |message: String| Error::Shader { shader: dispatch.label.clone(), message };
         for (name, _) in &dispatch.bindings {
             if kernel.reflection.binding(name).is_none() {
@@ -286,11 +300,16 @@ impl Binder<'_> {
         let numbers = kernel.reflection.bindings.iter().map(|binding| binding.index);
         let entries: Vec<wgpu::BindGroupEntry<'_>> =
             numbers.zip(resources).map(|(binding, resource)| wgpu::BindGroupEntry { binding, resource }).collect();
-        Ok(self.gpu.device().create_bind_group(&wgpu::BindGroupDescriptor {
+        let bind_group = self.gpu.device().create_bind_group(&wgpu::BindGroupDescriptor {
             label: Some(&dispatch.label),
             layout: &kernel.layout,
             entries: &entries,
-        }))
+        });
+        let bytes = kernel.reflection.bindings.iter().zip(&locations).map(|(binding, location)| match binding.kind {
+            BindingKind::Uniform { .. } => 0,
+            _ => location.size,
+        });
+        Ok((bind_group, bytes.sum()))
     }
 }
 

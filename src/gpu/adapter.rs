@@ -42,6 +42,8 @@ pub struct Capabilities {
     pub timestamps: bool,
     /// Operands are read through textures, where that is faster than through storage buffers.
     pub texture_reads: Option<TextureReads>,
+    /// Choices of kernels that are made whatever the device is: [`super::GpuOptions::forced`].
+    pub forced: Vec<(String, u32)>,
     /// The limits that it was opened with.
     pub limits: wgpu::Limits,
 }
@@ -64,6 +66,7 @@ impl Capabilities {
             timestamps: features
                 .contains(wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::TIMESTAMP_QUERY_INSIDE_PASSES),
             texture_reads: TextureReads::within(&limits).filter(|_| TextureReads::are_faster_on(info)),
+            forced: Vec::new(),
             limits,
         }
     }

@@ -36,6 +36,9 @@ pub struct GpuOptions {
     /// Whether kernels read through textures (see [`TextureReads`]); `LIMBIC_TEXTURE_READS=1` or `0` says the same. Default: where
     /// that is faster.
     pub texture_reads: Option<bool>,
+    /// For measuring kernels and for tests: what is taken in place of what the table of [`crate::ops::choices`] says, by the name of the
+    /// [`crate::ops::choices::Knob`]. Default: nothing.
+    pub forced: Vec<(String, u32)>,
     /// The most bytes of GPU memory a plan may ask for. Default: no limit of our own.
     pub memory_budget: Option<u64>,
 }
@@ -108,6 +111,7 @@ impl Gpu {
         let kind = options.kernels_for.or_else(adapter::kind_from_environment);
         let kind = kind.unwrap_or(info.device_type);
         let mut capabilities = Capabilities::of(kind, &info, device.features(), device.limits());
+        capabilities.forced.clone_from(&options.forced);
         let from_environment = |name: &str| std::env::var(name).ok().map(|value| value != "0");
         if let Some(wanted) = options.texture_reads.or_else(|| from_environment("LIMBIC_TEXTURE_READS")) {
             capabilities.texture_reads = TextureReads::within(&capabilities.limits).filter(|_| wanted);

@@ -98,9 +98,9 @@ pub struct Lower<'a> {
     pub(super) stage: usize,
 }
 
-impl Lower<'_> {
+impl<'a> Lower<'a> {
     /// What the device can do.
-    pub fn capabilities(&self) -> &Capabilities {
+    pub fn capabilities(&self) -> &'a Capabilities {
         self.capabilities
     }
 

@@ -9,6 +9,7 @@ use limbic::models::msa::{
 };
 use limbic::ops::attention::{AttentionMasks, AttentionOptions, Projections, attention};
 use limbic::ops::batch_norm::{BatchNormOptions, Running};
+use limbic::ops::choices::{Knob, TABLE};
 use limbic::ops::conv::ConvOptions;
 use limbic::ops::loss::{Positives, constant, infonce_pairs, prototype_distances};
 use limbic::ops::masks::{combine_masks, look_ahead_mask};
@@ -45,6 +46,7 @@ pub fn taken() -> BTreeSet<KernelKey> {
                 keys.extend(kernels_of(&gpu, "reductions", |graph| reductions(graph, outer, n, inner)));
             }
             keys.extend(models(&gpu));
+            keys.extend(forced(kind));
             keys.extend(shared_gradient(&gpu));
         }
         keys
@@ -405,6 +407,29 @@ fn reductions(graph: &Graph, outer: usize, n: usize, inner: usize) -> Vec<Var<'_
         x.sum(),
         x.mean(),
     ]
+}
+
+/// What `cargo bench --bench tune` turns the table of choices to, on ops that ask for it.
+fn forced(kind: noop::Kind) -> BTreeSet<KernelKey> {
+    let knobs: BTreeSet<Knob> = TABLE.iter().map(|line| line.knob).collect();
+    let turned = knobs.into_iter().flat_map(|knob| knob.values().iter().map(move |value| (knob, *value)));
+    let kernels = |(knob, value): (Knob, u32)| {
+        let name = format!("{knob:?}");
+        let gpu = noop::gpu(kind, &GpuOptions { forced: vec![(name.clone(), value)], ..GpuOptions::default() });
+        kernels_in(Precision::F32, &gpu, &name, &|graph| match knob {
+            Knob::MatmulRows | Knob::MatmulColumns | Knob::MatmulPiece | Knob::MatmulTile => {
+                products(graph, 64, 64, 2048, 1)
+            }
+            Knob::ConvRows | Knob::ConvTile | Knob::ConvWorkgroups => {
+                let weight = graph.input_with_grad("weight", [72, 8, 3, 3]);
+                vec![graph.input_with_grad("x", [4, 8, 16, 16]).conv(weight, None, &ConvOptions::default())]
+            }
+            Knob::AttentionRows | Knob::AttentionThreads | Knob::AttentionAcross => attentions(graph, 33, 64, 64, 64),
+            Knob::ReduceWorkgroups | Knob::ReduceLanes | Knob::ReduceAlone => reductions(graph, 2, 1000, 64),
+            _ => rows(graph, 512),
+        })
+    };
+    turned.flat_map(kernels).collect()
 }
 
 /// The sentiment models, training and scoring.

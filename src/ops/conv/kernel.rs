@@ -3,6 +3,7 @@
 use super::product::{Geometry, Pass, Product, Reading};
 use crate::error::Result;
 use crate::gpu::Capabilities;
+use crate::ops::choices::Knob;
 use crate::ops::elementwise::Activation;
 use crate::ops::reduce::add_pieces;
 use crate::plan::{Dispatch, Lower, Operand};
@@ -152,15 +153,10 @@ fn team(capabilities: &Capabilities, lanes: u32, teams: usize) -> [(&'static str
     [("LANES", registers.unwrap_or(lanes)), ("TEAMS", teams as u32), ("SUBGROUP", subgroup), ("TREE", 1 - subgroup)]
 }
 
-/// In register tiles the more rows, the fewer loads per product. Tiles in workgroup memory are 64 x 64 where that fills the device, or 32 x
-/// 32. The long k of a weight's gradient goes in pieces until the device is full.
+/// In register tiles the more rows, the fewer loads per product. Tiles in workgroup memory are square. The long k of a weight's gradient goes in pieces until the device is full.
 fn choose(family: Family, product: &Product, pass: Pass, geometry: &Geometry, capabilities: &Capabilities) -> Choice {
     let groups = geometry.groups;
-    let wanted: usize = match (capabilities.software, capabilities.discrete) {
-        (true, _) => 16,
-        (false, true) => 256,
-        (false, false) => 32,
-    };
+    let wanted = Knob::ConvWorkgroups.value(capabilities, product.rows);
     let tiles = |rows, columns| product.rows.div_ceil(rows) * product.columns.div_ceil(columns);
     let k_per_split = |step: usize, tiles: usize| {
         let pieces = if pass == Pass::ToWeight { wanted.div_ceil(tiles * groups) } else { 1 };
@@ -168,12 +164,7 @@ fn choose(family: Family, product: &Product, pass: Pass, geometry: &Geometry, ca
     };
     match family {
         Family::Registers(lanes) => {
-            // tiles of 64 rows take 1.5 times as long as those of 32
-            let rows = match product.rows {
-                ..=8 => 8,
-                rows if rows.div_ceil(64) * 3 <= rows.div_ceil(32) * 2 => 64,
-                _ => 32,
-            };
+            let rows = Knob::ConvRows.value(capabilities, product.rows);
             let units = tiles(rows, 4 * lanes as usize);
             let constants = vec![("LANES", lanes), ("ROWS", rows as u32), ("TURN", if rows > 32 { 4 } else { 2 })];
             let k_per_split = k_per_split(4, units);
@@ -181,7 +172,8 @@ fn choose(family: Family, product: &Product, pass: Pass, geometry: &Geometry, ca
         }
         Family::Tiles => {
             let layers = groups * product.phases;
-            let side = if product.rows > 32 && tiles(64, 64) * layers >= wanted { 64 } else { 32 };
+            let listed = Knob::ConvTile.value(capabilities, product.rows);
+            let side = if listed == 64 && tiles(64, 64) * layers >= wanted { 64 } else { 32 };
             let constants = vec![("BLOCK_M", side as u32), ("BLOCK_N", side as u32)];
             let units = tiles(side, side);
             Choice { shader: "conv", constants, units, together: 1, k_per_split: k_per_split(16, units) }

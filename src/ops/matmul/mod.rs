@@ -9,12 +9,11 @@ mod kernel;
 use super::elementwise::{Activation, Binary, BinaryFunction, Unary};
 use super::{Backward, Op};
 use crate::error::Result;
-use crate::gpu::Capabilities;
 use crate::graph::{DType, Shape, Tensor, Var};
 use crate::ops::dropout::Dropout;
 use crate::plan::{Dispatch, Lower, Operand};
 pub(super) use backward::before_activation;
-use kernel::{DeviceTraits, Layout, Product};
+use kernel::{Layout, Product};
 use std::any::Any;
 use std::sync::Arc;
 
@@ -126,7 +125,7 @@ impl Op for Matmul {
             save_pre,
             activation: self.epilogue.activation as u32,
         };
-        let choice = kernel::choose(&product, &traits(cx.capabilities()));
+        let choice = kernel::choose(&product, cx.capabilities());
         let (a, b) = (cx.input(0), cx.input(1));
         if choice.splits == 1 {
             let dispatch = Dispatch::new(choice.shader, &choice.constants, choice.workgroups).bind("a", a).bind("b", b);
@@ -233,16 +232,6 @@ impl Matmul {
             "bias_offset",
         ];
         ZERO.iter().fold(dispatch, |dispatch, name| dispatch.set(name, 0))
-    }
-}
-
-fn traits(capabilities: &Capabilities) -> DeviceTraits {
-    DeviceTraits {
-        is_cpu: capabilities.software,
-        subgroup_fixed: capabilities.fixed_subgroup(),
-        discrete: capabilities.discrete,
-        max_workgroup_storage: capabilities.limits.max_compute_workgroup_storage_size,
-        max_invocations: capabilities.limits.max_compute_invocations_per_workgroup,
     }
 }
 

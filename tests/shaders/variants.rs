@@ -87,15 +87,16 @@ where
 }
 
 /// A convolution that takes in what follows it, because nothing of it is differentiated.
-fn normed(graph: &Graph, size: usize, bias: bool, residual: bool) -> Var<'_> {
-    let input = |name: &str, shape: &[usize]| graph.input(&format!("normed {size} {name}"), shape);
-    let bias = bias.then(|| input("bias", &[4]));
-    let conv = input("x", &[2, 3, size, 4]).conv(input("weight", &[4, 3, 1, 1]), bias, &ConvOptions::default());
-    let running = Running { mean: input("mean", &[4]), variance: input("variance", &[4]) };
-    let [scale, shift] = ["scale", "shift"].map(|name| residual.then(|| input(name, &[4])));
+fn normed<'g>(graph: &'g Graph, x: [usize; 4], weight: [usize; 4], bias: bool, residual: bool) -> Var<'g> {
+    let input = |name: &str, shape: &[usize]| graph.input(&format!("normed {x:?} {name}"), shape);
+    let filters = weight[0];
+    let bias = bias.then(|| input("bias", &[filters]));
+    let conv = input("x", &x).conv(input("weight", &weight), bias, &ConvOptions::default().same());
+    let running = Running { mean: input("mean", &[filters]), variance: input("variance", &[filters]) };
+    let [scale, shift] = ["scale", "shift"].map(|name| residual.then(|| input(name, &[filters])));
     let y = conv.batch_norm_by_running(scale, shift, running, 1e-3);
-    let y = if residual { (y + input("residual", &[2, 4, size, 4])).relu() } else { y.gelu() };
-    y * graph.input_with_grad(&format!("normed {size} factor"), y.shape())
+    let y = if residual { (y + input("residual", &[x[0], filters, x[2], x[3]])).relu() } else { y.gelu() };
+    y * graph.input_with_grad(&format!("normed {x:?} factor"), y.shape())
 }
 
 type Build = for<'g> fn(&'g Graph) -> Vec<Var<'g>>;
@@ -122,8 +123,11 @@ const ZOO: &[(&str, Build)] = &[
             convolved("long", &[4, 8, 64, 64], &[8, 8, 3, 3], options().padding(&[1])),
             convolved("filled up", &[1, 4, 6, 14], &[4, 4, 3, 3], options().padding(&[1])),
             convolved("phases", &[1, 4, 8, 16], &[4, 4, 3, 3], options().padding(&[1]).stride(&[2])),
-            normed(graph, 4, false, true),
-            normed(graph, 5, true, false),
+            convolved("many channels", &[8, 256, 8, 7], &[256, 256, 3, 3], options().padding(&[1])),
+            normed(graph, [2, 3, 4, 4], [4, 3, 1, 1], false, true),
+            normed(graph, [2, 3, 5, 4], [4, 3, 1, 1], true, false),
+            normed(graph, [8, 256, 8, 8], [256, 256, 3, 3], false, true),
+            normed(graph, [8, 256, 7, 7], [256, 256, 3, 3], true, false),
         ]
     }),
     ("windows", |graph| {

@@ -1,6 +1,7 @@
 //! Which convolution kernel a pass takes, and its dispatches.
 
 use super::product::{Geometry, Pass, Product, Reading};
+use super::winograd::Winograd;
 use crate::error::Result;
 use crate::gpu::Capabilities;
 use crate::ops::choices::Knob;
@@ -24,7 +25,7 @@ pub(super) struct Finish {
 }
 
 impl Finish {
-    fn constants(&self) -> [(&'static str, u32); 8] {
+    pub fn constants(&self) -> [(&'static str, u32); 8] {
         let normed = |name| u32::from(self.norm.iter().any(|(bound, _)| *bound == name));
         [
             ("BIAS", u32::from(self.bias.is_some())),
@@ -38,7 +39,7 @@ impl Finish {
         ]
     }
 
-    fn bind(self, mut dispatch: Dispatch) -> Dispatch {
+    pub fn bind(self, mut dispatch: Dispatch) -> Dispatch {
         if !self.norm.is_empty() {
             dispatch = dispatch.set_float("epsilon", self.epsilon);
         }
@@ -56,6 +57,10 @@ pub(super) fn emit(
     [a, b, out]: [Operand; 3],
     finish: Finish,
 ) -> Result<()> {
+    if let Some(winograd) = Winograd::of(geometry, pass, cx.capabilities()) {
+        winograd.emit(cx, [a, b, out], finish);
+        return Ok(());
+    }
     let geometry = geometry.flattened();
     let family = Family::of(&geometry, pass, cx.capabilities());
     let reading = if family == Family::Rows { Reading::Spans } else { geometry.reading(pass, family != Family::Tiles) };
@@ -131,7 +136,7 @@ impl Family {
 }
 
 /// Lanes of the kernel of register tiles.
-fn register_lanes(capabilities: &Capabilities) -> Option<u32> {
+pub(super) fn register_lanes(capabilities: &Capabilities) -> Option<u32> {
     capabilities.fixed_subgroup().filter(|lanes| capabilities.software && [4, 8].contains(lanes))
 }
 

@@ -115,36 +115,8 @@ impl Op for Matmul {
     fn lower(&self, cx: &mut Lower<'_>) -> Result<()> {
         let (sizes, _) = self.sizes(cx.input_shape(0), cx.input_shape(1)).map_err(|message| cx.error(message))?;
         let save_pre = self.output_count() > 1 && cx.output_used(1);
-        let product = Product {
-            m: sizes.m as u32,
-            n: sizes.n as u32,
-            k: sizes.k as u32,
-            batch: sizes.batch as u32,
-            layout: self.layout,
-            vector: Product::sizes_align(self.layout, sizes.m as u32, sizes.n as u32, sizes.k as u32),
-            save_pre,
-            activation: self.epilogue.activation as u32,
-        };
-        let choice = kernel::choose(&product, cx.capabilities());
-        let (a, b) = (cx.input(0), cx.input(1));
-        if choice.splits == 1 {
-            let dispatch = Dispatch::new(choice.shader, &choice.constants, choice.workgroups).bind("a", a).bind("b", b);
-            let dispatch = self.bind_epilogue(cx, dispatch, save_pre).bind("out", cx.output(0));
-            cx.emit(self.set_dims(dispatch, &sizes, &choice, self.epilogue));
-            return Ok(());
-        }
-        let partials = cx.workspace(choice.workspace as usize);
-        let dispatch = Dispatch::new(choice.shader, &choice.constants, choice.workgroups)
-            .bind("a", a)
-            .bind("b", b)
-            .bind("bias", Operand::Unused)
-            .bind("residual", Operand::Unused)
-            .bind("out", partials.clone());
-        cx.emit(self.set_dims(dispatch, &sizes, &choice, Epilogue::default()));
-        let reduce = kernel::reduction(&product);
-        let dispatch = Dispatch::new(reduce.shader, &reduce.constants, reduce.workgroups).bind("partials", partials);
-        let dispatch = self.bind_epilogue(cx, dispatch, save_pre).bind("out", cx.output(0));
-        cx.emit(self.set_dims(dispatch, &sizes, &choice, self.epilogue));
+        let operands = [cx.input(0), cx.input(1), cx.output(0)];
+        self.emit(cx, &sizes, operands, save_pre);
         Ok(())
     }
 
@@ -184,6 +156,39 @@ impl Op for Matmul {
 }
 
 impl Matmul {
+    /// Emits the product of A and B with its epilogue.
+    fn emit(&self, cx: &mut Lower<'_>, sizes: &Sizes, [a, b, out]: [Operand; 3], save_pre: bool) {
+        let product = Product {
+            m: sizes.m as u32,
+            n: sizes.n as u32,
+            k: sizes.k as u32,
+            batch: sizes.batch as u32,
+            layout: self.layout,
+            vector: Product::sizes_align(self.layout, sizes.m as u32, sizes.n as u32, sizes.k as u32),
+            save_pre,
+            activation: self.epilogue.activation as u32,
+        };
+        let choice = kernel::choose(&product, cx.capabilities());
+        if choice.splits == 1 {
+            let dispatch = Dispatch::new(choice.shader, &choice.constants, choice.workgroups).bind("a", a).bind("b", b);
+            let dispatch = self.bind_epilogue(cx, dispatch, save_pre).bind("out", out);
+            cx.emit(self.set_dims(dispatch, sizes, &choice, self.epilogue));
+            return;
+        }
+        let partials = cx.workspace(choice.workspace as usize);
+        let dispatch = Dispatch::new(choice.shader, &choice.constants, choice.workgroups)
+            .bind("a", a)
+            .bind("b", b)
+            .bind("bias", Operand::Unused)
+            .bind("residual", Operand::Unused)
+            .bind("out", partials.clone());
+        cx.emit(self.set_dims(dispatch, sizes, &choice, Epilogue::default()));
+        let reduce = kernel::reduction(&product);
+        let dispatch = Dispatch::new(reduce.shader, &reduce.constants, reduce.workgroups).bind("partials", partials);
+        let dispatch = self.bind_epilogue(cx, dispatch, save_pre).bind("out", out);
+        cx.emit(self.set_dims(dispatch, sizes, &choice, self.epilogue));
+    }
+
     fn bind_epilogue(&self, cx: &Lower<'_>, dispatch: Dispatch, save_pre: bool) -> Dispatch {
         let or_unused = |input: Option<usize>| input.map_or(Operand::Unused, |input| cx.input(input));
         let dispatch =
@@ -233,6 +238,12 @@ impl Matmul {
         ];
         ZERO.iter().fold(dispatch, |dispatch, name| dispatch.set(name, 0))
     }
+}
+
+/// Emits `batch` products of `[m, k]` by `[k, n]`, the matrices of each operand one after the other.
+pub(super) fn multiply(cx: &mut Lower<'_>, batch: usize, [m, n, k]: [usize; 3], operands: [Operand; 3]) {
+    let sizes = Sizes { batch, a_batch: batch, b_batch: batch, m, n, k };
+    Matmul::plain(Layout::NN).emit(cx, &sizes, operands, false);
 }
 
 impl<'g> Var<'g> {

@@ -4,6 +4,7 @@
 //! plan merges them ([`Op::absorb`]).
 
 mod backward;
+mod cooperative;
 mod kernel;
 
 use super::elementwise::{Activation, Binary, BinaryFunction, Unary};
@@ -14,6 +15,7 @@ use crate::graph::{DType, Shape, Tensor, Var};
 use crate::ops::dropout::Dropout;
 use crate::plan::{Dispatch, Lower, Operand};
 pub(super) use backward::before_activation;
+use cooperative::CooperativeProduct;
 use kernel::{DeviceTraits, Layout, Product};
 use std::any::Any;
 use std::sync::Arc;
@@ -126,26 +128,27 @@ impl Op for Matmul {
             save_pre,
             activation: self.epilogue.activation as u32,
         };
-        let choice = kernel::choose(&product, &traits(cx.capabilities()));
+        let device = traits(cx.capabilities());
+        let matrices = cx.cooperative_matrices();
+        if let Some(on) = matrices.and_then(|matrices| CooperativeProduct::new(&product, matrices, &device)) {
+            let partials = on.emit(cx, &sizes);
+            let product = Product { vector: true, ..product };
+            self.emit_reduction(cx, &product, &sizes, &on.choice, partials);
+            return Ok(());
+        }
+        let choice = kernel::choose(&product, &device);
         let (a, b) = (cx.input(0), cx.input(1));
+        let dispatch = Dispatch::new(choice.shader, &choice.constants, choice.workgroups).bind("a", a).bind("b", b);
         if choice.splits == 1 {
-            let dispatch = Dispatch::new(choice.shader, &choice.constants, choice.workgroups).bind("a", a).bind("b", b);
             let dispatch = self.bind_epilogue(cx, dispatch, save_pre).bind("out", cx.output(0));
             cx.emit(self.set_dims(dispatch, &sizes, &choice, self.epilogue));
             return Ok(());
         }
         let partials = cx.workspace(choice.workspace as usize);
-        let dispatch = Dispatch::new(choice.shader, &choice.constants, choice.workgroups)
-            .bind("a", a)
-            .bind("b", b)
-            .bind("bias", Operand::Unused)
-            .bind("residual", Operand::Unused)
-            .bind("out", partials.clone());
+        let dispatch =
+            dispatch.bind("bias", Operand::Unused).bind("residual", Operand::Unused).bind("out", partials.clone());
         cx.emit(self.set_dims(dispatch, &sizes, &choice, Epilogue::default()));
-        let reduce = kernel::reduction(&product);
-        let dispatch = Dispatch::new(reduce.shader, &reduce.constants, reduce.workgroups).bind("partials", partials);
-        let dispatch = self.bind_epilogue(cx, dispatch, save_pre).bind("out", cx.output(0));
-        cx.emit(self.set_dims(dispatch, &sizes, &choice, self.epilogue));
+        self.emit_reduction(cx, &product, &sizes, &choice, partials);
         Ok(())
     }
 
@@ -185,6 +188,21 @@ impl Op for Matmul {
 }
 
 impl Matmul {
+    /// The sum of the pieces that `choice` left in `partials`, and the epilogue.
+    fn emit_reduction(
+        &self,
+        cx: &mut Lower<'_>,
+        product: &Product,
+        sizes: &Sizes,
+        choice: &kernel::Choice,
+        partials: Operand,
+    ) {
+        let reduce = kernel::reduction(product);
+        let dispatch = Dispatch::new(reduce.shader, &reduce.constants, reduce.workgroups).bind("partials", partials);
+        let dispatch = self.bind_epilogue(cx, dispatch, product.save_pre).bind("out", cx.output(0));
+        cx.emit(self.set_dims(dispatch, sizes, choice, self.epilogue));
+    }
+
     fn bind_epilogue(&self, cx: &Lower<'_>, dispatch: Dispatch, save_pre: bool) -> Dispatch {
         let or_unused = |input: Option<usize>| input.map_or(Operand::Unused, |input| cx.input(input));
         let dispatch =
@@ -199,7 +217,7 @@ impl Matmul {
             Layout::TN => (sizes.m, sizes.n),
         };
         let stride = |batch: usize, len: usize| if batch == 1 { 0 } else { len };
-        let elements = sizes.batch * sizes.m * sizes.n;
+        let split_stride = choice.workspace as usize / choice.splits as usize;
         let dispatch = dispatch
             .set("m", sizes.m)
             .set("n", sizes.n)
@@ -215,7 +233,7 @@ impl Matmul {
             .set("out_outer", sizes.m * sizes.n)
             .set("splits", choice.splits as usize)
             .set("k_per_split", choice.k_per_split as usize)
-            .set("split_stride", if choice.splits > 1 { elements } else { 0 })
+            .set("split_stride", split_stride)
             .set("has_bias", usize::from(epilogue.bias))
             .set("has_residual", usize::from(epilogue.residual))
             .set("node", epilogue.dropout.map_or(0, |dropout| dropout.key as usize))

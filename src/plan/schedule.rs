@@ -60,10 +60,11 @@ impl Draft {
         check_sizes(store, &recording)?;
         let root = rewrite::roots(&recording);
         let levels = levels(&recording);
-        let (mut dispatches, workspaces) = lower_all(store, &recording)?;
+        let (mut dispatches, mut workspaces) = lower_all(store, &recording)?;
         dispatches.sort_by_key(|dispatch| (levels[dispatch.node], dispatch.stage, dispatch.node));
         if recording.precision == Precision::Mixed {
             precision::halve(&mut recording, &root, &mut dispatches, &gradients)?;
+            precision::leave_out_copies(&mut dispatches, &mut workspaces);
         }
         let lives = Lives::new(&recording, &root, &levels, &gradients, &workspaces);
         let slots = assign(&lives.lives, most_bytes(store));
@@ -305,7 +306,7 @@ fn levels(recording: &Recording) -> Vec<usize> {
 }
 
 /// Elements of a workspace, and the node that it serves.
-type Workspace = (usize, usize);
+pub(super) type Workspace = (usize, usize);
 
 fn lower_all(store: &ParameterStore, recording: &Recording) -> Result<(Vec<Dispatch>, Vec<Workspace>)> {
     let (mut dispatches, mut workspaces) = (Vec::new(), Vec::new());

@@ -230,6 +230,7 @@ pub(crate) fn capabilities(class: Class, subgroup: Option<u32>) -> Capabilities 
         timestamps: false,
         texture_reads: None,
         forced: Vec::new(),
+        cooperative: crate::gpu::Cooperative::Off,
         limits: crate::gpu::required_limits(),
     }
 }

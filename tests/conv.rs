@@ -160,6 +160,7 @@ fn every_kernel_matches_f64() {
     let cases = [
         Case { batch: 2, groups: 1, channels: 8, filters: 70, axes: square(12, 3, 1, 1) },
         Case { batch: 3, groups: 1, channels: 5, filters: 33, axes: square(11, 3, 2, 1) },
+        Case { batch: 2, groups: 1, channels: 9, filters: 15, axes: square(9, 3, 1, 1) },
         Case { batch: 2, groups: 1, channels: 68, filters: 36, axes: square(6, 1, 1, 0) },
         Case { batch: 2, groups: 1, channels: 9, filters: 34, axes: square(7, 1, 2, 0) },
         Case { batch: 2, groups: 2, channels: 3, filters: 40, axes: vec![[70, 5, 1, 2, 4, 4]] },

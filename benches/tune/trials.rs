@@ -46,15 +46,16 @@ type Turned = (Knob, Vec<Subject>);
 
 fn in_registers() -> Vec<Turned> {
     let products = |of: fn([usize; 3]) -> usize| PRODUCTS.map(|(layout, size)| product(layout, size, of(size)));
-    let long = [("tn", [256, 256, 2048]), ("tn", [512, 256, 2048]), ("tn", [1024, 1024, 1024])];
-    let long = long.map(|(layout, size)| product(layout, size, size[0].max(size[1])));
-    let heads = || [(64, 64), (512, 64), (64, 128), (64, 256)];
+    let long = [[256, 256, 2048], [512, 256, 2048], [1024, 1024, 1024], [2048, 2048, 2048]];
+    let long = long.map(|size| product("tn", size, size[0].max(size[1])));
+    let heads = [(64, 64), (512, 64), (64, 128), (64, 256)].map(attended);
+    let trained = [(64, 64), (64, 128), (64, 256)].map(|size| attended(size).with_gradients());
     vec![
         (Knob::MatmulRows, products(|[m, ..]| m).into()),
         (Knob::MatmulColumns, products(|[_, n, _]| n).into()),
         (Knob::MatmulPiece, long.into()),
         (Knob::ConvRows, FILTERS.map(convolution).into()),
-        (Knob::AttentionRows, heads().map(attended).into_iter().chain([attended((64, 64)).with_gradients()]).collect()),
+        (Knob::AttentionRows, heads.into_iter().chain(trained).collect()),
     ]
 }
 

@@ -343,7 +343,7 @@ const ATTENTIONS: [(usize, usize, usize, usize); 7] = [
     (16, 16, 16, 16),
     (33, 64, 64, 64),
     (8, 40, 32, 20),
-    (5, 9, 128, 128),
+    (33, 9, 128, 128),
     (5, 9, 256, 256),
 ];
 
@@ -420,20 +420,36 @@ fn forced(kind: noop::Kind) -> BTreeSet<KernelKey> {
     let kernels = |(knob, value): (Knob, u32)| {
         let name = format!("{knob:?}");
         let gpu = noop::gpu(kind, &GpuOptions { forced: vec![(name.clone(), value)], ..GpuOptions::default() });
-        kernels_in(Precision::F32, &gpu, &name, &|graph| match knob {
-            Knob::MatmulRows | Knob::MatmulColumns | Knob::MatmulPiece | Knob::MatmulTile => {
-                products(graph, 64, 64, 2048, 1)
-            }
-            Knob::ConvRows | Knob::ConvTile | Knob::ConvWorkgroups => {
-                let weight = graph.input_with_grad("weight", [72, 8, 3, 3]);
-                vec![graph.input_with_grad("x", [4, 8, 16, 16]).conv(weight, None, &ConvOptions::default())]
-            }
-            Knob::AttentionRows | Knob::AttentionThreads | Knob::AttentionAcross => attentions(graph, 33, 64, 64, 64),
-            Knob::ReduceWorkgroups | Knob::ReduceLanes | Knob::ReduceAlone => reductions(graph, 2, 1000, 64),
-            _ => rows(graph, 512),
-        })
+        kernels_in(Precision::F32, &gpu, &name, &|graph| one_op(graph, knob))
     };
     turned.flat_map(kernels).collect()
+}
+
+/// An op, or two, whose kernels `knob` chooses.
+fn one_op(graph: &Graph, knob: Knob) -> Vec<Var<'_>> {
+    let input = |name: &str, shape: &[usize]| graph.input_with_grad(name, shape);
+    match knob {
+        Knob::MatmulRows | Knob::MatmulColumns | Knob::MatmulPiece | Knob::MatmulTile => {
+            vec![input("x", &[64, 2048]).matmul_nt(input("weight", &[64, 2048]))]
+        }
+        Knob::ConvRows | Knob::ConvTile | Knob::ConvWorkgroups => {
+            vec![input("x", &[4, 8, 16, 16]).conv(input("weight", &[72, 8, 3, 3]), None, &ConvOptions::default())]
+        }
+        Knob::AttentionRows | Knob::AttentionThreads | Knob::AttentionAcross => {
+            let options = AttentionOptions { heads: 2, scale: None, dropout: 0.0 };
+            let packed = Projections::Packed(input("x", &[2, 33, 3 * 2 * 64]));
+            vec![attention(packed, AttentionMasks::default(), options).output]
+        }
+        Knob::ReduceWorkgroups | Knob::ReduceLanes | Knob::ReduceAlone => {
+            let x = input("x", &[2, 1000, 64]);
+            vec![x.sum_axes(&[1]), x.sum_axes(&[2]), x.sum()]
+        }
+        _ => {
+            let x = input("x", &[6, 512]);
+            let pooled = input("steps", &[2, 5, 8]).masked_mean(graph.mask_input("mask", [2, 5]));
+            vec![x.layer_norm(None, None, 1e-5), x.softmax(1), pooled]
+        }
+    }
 }
 
 /// The sentiment models, training and scoring.

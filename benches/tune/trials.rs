@@ -48,10 +48,13 @@ fn in_registers() -> Vec<Turned> {
     let products = |of: fn([usize; 3]) -> usize| PRODUCTS.map(|(layout, size)| product(layout, size, of(size)));
     let long = [[256, 256, 2048], [512, 256, 2048], [1024, 1024, 1024], [2048, 2048, 2048]];
     let long = long.map(|size| product("tn", size, size[0].max(size[1])));
+    let odd = [("nt", [2048, 256, 74]), ("tn", [256, 74, 2048]), ("nt", [32, 1, 256]), ("nn", [513, 513, 513])];
+    let odd = odd.map(|(layout, size)| product(layout, size, size.iter().product()));
     let heads = [(64, 64), (512, 64), (64, 128), (64, 256)].map(attended);
     let trained = [(64, 64), (64, 128), (64, 256)].map(|size| attended(size).with_gradients());
     vec![
         (Knob::MatmulRows, products(|[m, ..]| m).into()),
+        (Knob::MatmulScalarRows, odd.into()),
         (Knob::MatmulColumns, products(|[_, n, _]| n).into()),
         (Knob::MatmulPiece, long.into()),
         (Knob::ConvRows, FILTERS.map(convolution).into()),

@@ -36,6 +36,9 @@ impl Class {
 pub enum Knob {
     /// Rows of a register tile of `matmul_subgroup`, by the product's rows: a multiple of the subgroup and of 4.
     MatmulRows,
+    /// The same where a size along memory is no multiple of 4, by the multiply-adds: a model has few of these products, mostly its first and
+    /// last, and tall tiles take the driver long to compile.
+    MatmulScalarRows,
     /// Columns per lane of such a tile, by the product's columns: a multiple of 4.
     MatmulColumns,
     /// Length of the pieces of k in `matmul_subgroup` where A is transposed, 0 for all of k at once, by the larger of m and n.
@@ -117,6 +120,8 @@ use Knob::*;
 #[rustfmt::skip]
 pub const TABLE: &[Line] = &[
     line(MatmulRows,       EVERY,      ANY,    32, LLVMPIPE),
+    line(MatmulScalarRows, EVERY,  1 << 26,     8, TRIED),
+    line(MatmulScalarRows, EVERY,      ANY,    32, TRIED),
     line(MatmulColumns,    EVERY,      ANY,     4, LLVMPIPE),
     line(MatmulPiece,      EVERY,      ANY,     0, LLVMPIPE),
     line(MatmulTile,       EVERY,      ANY,     0, ANALOGY),
@@ -191,6 +196,7 @@ impl Knob {
     pub fn values(self) -> &'static [u32] {
         match self {
             MatmulRows => &[16, 32, 64],
+            MatmulScalarRows => &[8, 16, 32],
             MatmulColumns => &[4, 8],
             MatmulPiece => &[0, 256, 512, 1024],
             MatmulTile => &[0, 32, 64, 128],

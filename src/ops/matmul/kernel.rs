@@ -73,6 +73,10 @@ impl Product {
         };
         along_memory.iter().all(|size| size % 4 == 0)
     }
+
+    fn multiply_adds(&self) -> usize {
+        [self.m, self.n, self.k].iter().fold(self.batch as usize, |work, size| work.saturating_mul(*size as usize))
+    }
 }
 
 /// Lanes of the kernel of register tiles, where it is taken.
@@ -149,7 +153,11 @@ fn tiled(product: &Product, tile: &Tile, pieces: u32) -> Choice {
 
 /// Register tiles of so many rows, and columns per lane, as the table says; more of them also take longer to compile.
 fn by_subgroups(product: &Product, lanes: u32, capabilities: &Capabilities) -> Choice {
-    let rows = Knob::MatmulRows.value(capabilities, product.m as usize) as u32;
+    let rows = match product.vector {
+        true => Knob::MatmulRows.value(capabilities, product.m as usize),
+        false => Knob::MatmulScalarRows.value(capabilities, product.multiply_adds()),
+    };
+    let rows = (rows as u32).max(lanes);
     let columns = Knob::MatmulColumns.value(capabilities, product.n as usize) as u32;
     let mut constants = layout_constants(product);
     constants.extend([("LANES", lanes), ("ROWS", rows), ("COLUMNS", columns)]);

@@ -6,7 +6,7 @@
 mod exit;
 
 use clap::Parser;
-use limbic::gpu::{AdapterSummary, Capabilities, Gpu, GpuOptions, adapters};
+use limbic::gpu::{AdapterSummary, Capabilities, Cooperative, CooperativeMatrices, Gpu, GpuOptions, adapters};
 use limbic::graph::Parameters;
 use limbic::plan::{Mode, ParameterStore, Plan};
 use std::process::ExitCode;
@@ -37,6 +37,16 @@ fn list() -> limbic::Result<()> {
     // What an application would get, or the error that it would get, which says how to install a driver.
     let gpu = Gpu::new()?;
     println!("limbic takes {} here, {}.", gpu.info().name, chosen_by());
+    match &gpu.capabilities().cooperative {
+        Cooperative::Off => {}
+        Cooperative::Refused(why) => println!("Cooperative matrices are not used: {why}."),
+        Cooperative::On { self_test, .. } => {
+            println!(
+                "Cooperative matrices are used: they passed the self-test in {:.0} ms.",
+                self_test.as_secs_f64() * 1e3
+            );
+        }
+    }
     println!("To choose another: LIMBIC_ADAPTER=<number or part of the name>, --adapter in the examples,");
     println!("GpuOptions::adapter in a program. --adapter here opens the adapter and runs a small graph on it.");
     Ok(())
@@ -69,6 +79,17 @@ fn describe(summary: &AdapterSummary) -> String {
             if can.texture_reads.is_some() { "read through textures" } else { "read from buffers" }.to_string(),
         ),
         ("f16", yes(can.f16, "16-bit floats are stored packed in 32-bit words")),
+        (
+            "matrices",
+            match &summary.cooperative {
+                Ok(CooperativeMatrices { tile, .. }) => {
+                    format!(
+                        "{tile} x {tile} of f16, for LIMBIC_COOPERATIVE_MATRICES=1 in mixed precision (experimental)"
+                    )
+                }
+                Err(why) => format!("no cooperative ones: {why}"),
+            },
+        ),
         ("timestamps", yes(can.timestamps, "no profile per kernel")),
         ("largest tensor", bytes(limits.max_storage_buffer_binding_size.min(limits.max_buffer_size))),
         (

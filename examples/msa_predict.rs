@@ -10,6 +10,8 @@ mod exit;
 mod msa;
 #[path = "support/output.rs"]
 mod output;
+#[path = "support/profile.rs"]
+mod profile;
 
 use clap::Parser;
 use limbic::data::{Clip, Labels, Split};
@@ -45,6 +47,9 @@ struct Options {
     /// Keep what lies between the layers as 16-bit floats, however the model was trained.
     #[arg(long = "mixed_precision", alias = "mixed-precision")]
     mixed_precision: bool,
+    /// Print GPU time per kernel and layer of a batch, and write it to FILE: a trace for ui.perfetto.dev.
+    #[arg(long, value_name = "FILE")]
+    profile: Option<PathBuf>,
     /// Part of the adapter's name, or its number (see examples/devices).
     #[arg(long)]
     adapter: Option<String>,
@@ -67,7 +72,11 @@ fn predict(options: &Options) -> Result<()> {
     let gpu = Gpu::with_options(&GpuOptions { adapter: options.adapter.clone(), ..GpuOptions::default() })?;
     let store = ParameterStore::new(&gpu, model.parameters(), &weights)?;
     let precision = if options.mixed_precision { Precision::Mixed } else { Precision::F32 };
-    let scores = score(&store, model.as_ref(), &config, &data, &splits, precision)?;
+    let scorer = scorer(&store, model.as_ref(), &config, &data, &splits, precision)?;
+    let mut scores = Vec::new();
+    for split in Split::ALL.into_iter().filter(|split| splits.iter().any(|(name, _)| *name == split.name())) {
+        scores.extend(data.scores(&scorer, model.as_ref(), split)?);
+    }
     eprintln!("scored {} clips of {} on {}", scores.len(), corpus.name, gpu.info().name);
 
     let rows = splits.iter().flat_map(|(split, clips)| clips.iter().map(move |clip| (*split, clip)));
@@ -77,6 +86,9 @@ fn predict(options: &Options) -> Result<()> {
     let table = Table { names, emotions: emotions(model.as_ref()).collect(), rows };
     write_out(options.output.as_deref(), |out| table.write(options.format, out))?;
     report(&corpus.labels, &table.rows)?;
+    if let Some(path) = &options.profile {
+        eprintln!("{}", profile::write("scoring a batch", &scorer.plan().profile(profile::RUNS)?, path)?);
+    }
     if let Some(builtin) = &data.builtin {
         eprintln!("nobody can have a mean absolute error below {:.3} on this corpus", builtin.best_possible.all.mae);
     }
@@ -104,14 +116,15 @@ fn load(options: &Options, config: &RunConfig) -> Result<Data> {
     Ok(data)
 }
 
-fn score(
+/// The plan that scores `splits`; says what it will cut.
+fn scorer(
     store: &ParameterStore,
     model: &dyn SentimentModel,
     config: &RunConfig,
     data: &Data,
     splits: &[(&str, &[Clip])],
     precision: Precision,
-) -> Result<Vec<ClipScore>> {
+) -> Result<Scorer> {
     for modality in model.modalities() {
         let column = data.corpus.modalities.iter().position(|other| other.name == modality.name);
         let len = |clip: &Clip| column.and_then(|column| clip.sequences.get(column)).map_or(0, |sequence| sequence.len);
@@ -125,12 +138,7 @@ fn score(
     }
     let most = splits.iter().map(|(_, clips)| clips.len()).max().unwrap_or(1);
     let batch = config.training.batch_size.clamp(1, most);
-    let scorer = Scorer::with_precision(store, model, &msa::batch_shape(model, batch), precision)?;
-    let mut scores = Vec::new();
-    for split in Split::ALL.into_iter().filter(|split| splits.iter().any(|(name, _)| *name == split.name())) {
-        scores.extend(data.scores(&scorer, model, split)?);
-    }
-    Ok(scores)
+    Scorer::with_precision(store, model, &msa::batch_shape(model, batch), precision)
 }
 
 fn report(kind: &Labels, rows: &[Row<'_>]) -> Result<()> {

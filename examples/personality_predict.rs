@@ -10,6 +10,8 @@ mod exit;
 mod output;
 #[path = "support/personality.rs"]
 mod personality;
+#[path = "support/profile.rs"]
+mod profile;
 
 use clap::Parser;
 use limbic::Result;
@@ -44,6 +46,9 @@ struct Options {
     /// Where the traits go; written aside and renamed. Default: standard output.
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
+    /// Print GPU time per kernel and layer of a batch, and write it to FILE: a trace for ui.perfetto.dev.
+    #[arg(long, value_name = "FILE")]
+    profile: Option<PathBuf>,
     /// Part of the adapter's name, or its number (see examples/devices).
     #[arg(long)]
     adapter: Option<String>,
@@ -66,8 +71,8 @@ fn predict(options: &Options) -> Result<()> {
     compute_flow(&gpu, &shape, &mut clips)?;
     let store = ParameterStore::new(&gpu, model.parameters(), &weights)?;
     let batch = config.training.batch_size.min(clips.len());
-    let traits =
-        TraitScorer::new(&store, &model, batch)?.run_all(VideoBatches::new(&clips, shape, batch)?.in_order())?;
+    let scorer = TraitScorer::new(&store, &model, batch)?;
+    let traits = scorer.run_all(VideoBatches::new(&clips, shape, batch)?.in_order())?;
     eprintln!("{} clips on {}", clips.len(), gpu.info().name);
 
     let rows: Vec<Row<'_>> = splits
@@ -86,6 +91,9 @@ fn predict(options: &Options) -> Result<()> {
     if labelled {
         let metrics = PersonalityMetrics::compute(&traits, &labels(&clips))?;
         eprintln!("{}", personality_table(&TRAITS, &[("against the labels", metrics)]));
+    }
+    if let Some(path) = &options.profile {
+        eprintln!("{}", profile::write("scoring a batch", &scorer.plan().profile(profile::RUNS)?, path)?);
     }
     Ok(())
 }

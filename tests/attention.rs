@@ -149,6 +149,7 @@ fn gradients_with_every_mask_and_with_dropout() {
         ("dropout", CHECKED, 0.4),
         ("wide head", Case { head_dim: 128, heads: 1, ..CHECKED }, 0.0),
         ("widest head", Case { head_dim: 256, heads: 1, ..CHECKED }, 0.0),
+        ("wide head over many", Case { batch: 1, heads: 1, query_len: 35, key_len: 33, head_dim: 128, ..CHECKED }, 0.0),
     ] {
         check_gradients(name, &case.inputs(), |_, v| case.build(v, dropout));
     }

@@ -10,7 +10,8 @@ use limbic::ops::conv::{ConvOptions, Padding, Windows};
 use limbic::plan::{Mode, ParameterStore, Plan};
 use proptest::prelude::*;
 use support::{
-    Value, assert_close, assert_within, cases, check_gradients, discrete_gpu, float, gpu, noise, portable_gpu, run_on,
+    Outcome, Value, assert_close, assert_within, cases, check_gradients, discrete_gpu, float, gpu, noise, portable_gpu,
+    run_on,
 };
 
 /// Everything that a convolution is made of.
@@ -159,6 +160,7 @@ fn every_kernel_matches_f64() {
     let cases = [
         Case { batch: 2, groups: 1, channels: 8, filters: 70, axes: square(12, 3, 1, 1) },
         Case { batch: 3, groups: 1, channels: 5, filters: 33, axes: square(11, 3, 2, 1) },
+        Case { batch: 2, groups: 1, channels: 9, filters: 15, axes: square(9, 3, 1, 1) },
         Case { batch: 2, groups: 1, channels: 68, filters: 36, axes: square(6, 1, 1, 0) },
         Case { batch: 2, groups: 1, channels: 9, filters: 34, axes: square(7, 1, 2, 0) },
         Case { batch: 2, groups: 2, channels: 3, filters: 40, axes: vec![[70, 5, 1, 2, 4, 4]] },
@@ -191,6 +193,84 @@ fn every_kernel_matches_f64() {
     }
 }
 
+/// Channels `some` of values `[outer, channels, inner]`.
+fn pick(values: &[f32], channels: usize, inner: usize, some: &[usize]) -> Vec<f32> {
+    let outer = values.chunks_exact(channels * inner);
+    let picked = outer.flat_map(|values| some.iter().map(move |channel| &values[channel * inner..][..inner]));
+    picked.flatten().copied().collect()
+}
+
+/// As [`check`], but only of a few channels of y and dx. Returns how many passes went by Winograd's tiles.
+fn check_many_channels(case: &Case, seed: u64) -> usize {
+    let shapes = case.shapes();
+    let [x, weight, bias] = [0, 1, 2].map(|index| noise(shapes[index].len(), seed + index as u64));
+    let inputs = [(0, &x), (1, &weight), (2, &bias)].map(|(index, values)| Value::Float(shapes[index], values.clone()));
+    let outcome = run_on(&gpu(), &inputs, |_, v| vec![v[0].conv(v[1], Some(v[2]), &case.options())]).unwrap();
+    let [spatial, taps, outputs]: [usize; 3] =
+        [case.sizes(|axis| axis[0]), case.sizes(|axis| axis[1]), case.outputs()].map(|sizes| sizes.iter().product());
+
+    let (channels, filters) = (case.channels, case.filters);
+    let some = [0, 77, filters - 1];
+    let [of_weight, of_bias] =
+        [(&weight, channels * taps), (&bias, 1)].map(|(of, inner)| pick(of, filters, inner, &some));
+    let [y, ..] = reference(&Case { filters: some.len(), ..case.clone() }, &[x.clone(), of_weight, of_bias]);
+    let actual = pick(&outcome.outputs[0], filters, outputs, &some);
+    assert_within(&format!("y {case:?}"), &actual, &y.values, &y.sizes, 1e-6);
+
+    let some = [0, 77, channels - 1];
+    let [of_x, of_weight] = [(&x, spatial), (&weight, taps)].map(|(of, inner)| pick(of, channels, inner, &some));
+    let [_, dx, ..] = reference(&Case { channels: some.len(), ..case.clone() }, &[of_x, of_weight, bias]);
+    let actual = pick(outcome.gradients[0].as_ref().expect("a gradient"), channels, spatial, &some);
+    assert_within(&format!("dx {case:?}"), &actual, &dx.values, &dx.sizes, 1e-6);
+    winograds(&outcome)
+}
+
+fn winograds(outcome: &Outcome) -> usize {
+    outcome.kernels.iter().filter(|kernel| **kernel == "conv_winograd_output").count()
+}
+
+proptest! {
+    #![proptest_config(cases(4))]
+
+    #[test]
+    fn windows_by_tiles_match_f64(
+        sizes in [5usize..10, 5usize..10], pads in [0usize..4, 0usize..4, 0usize..4, 0usize..4],
+        channels in prop_oneof![Just(256usize), Just(260)], filters in prop_oneof![Just(256usize), Just(258)], seed in 0u64..1000,
+    ) {
+        let axes = vec![[sizes[0], 3, 1, 1, pads[0], pads[1]], [sizes[1], 3, 1, 1, pads[2], pads[3]]];
+        let case = Case { batch: 1, groups: 1, channels, filters, axes };
+        let tiles = |sizes: &[usize]| sizes.iter().map(|size| size.div_ceil(2)).product::<usize>();
+        let batch = 128usize.div_ceil(tiles(&sizes).min(tiles(&case.outputs())));
+        // k must be a multiple of 4: of the gradient that is the number of filters
+        assert_eq!(check_many_channels(&Case { batch, ..case }, seed), if filters % 4 == 0 { 2 } else { 1 });
+    }
+}
+
+/// As [`nothing_leaks_out_of_its_windows`]: a NaN at the border, and one that comes back to a corner.
+#[test]
+fn nothing_leaks_out_of_its_windows_by_tiles() {
+    let (batch, channels, size) = (8, 256, 7);
+    let at = |image: usize, channel: usize, y: usize, x: usize| ((image * channels + channel) * size + y) * size + x;
+    let shape = Shape::new(&[batch, channels, size, size]);
+    let [mut x, mut factor] = [1, 3].map(|seed| noise(shape.len(), seed));
+    x[at(3, 9, 2, 6)] = f32::NAN;
+    factor[at(5, 200, 6, 0)] = f32::NAN;
+    let inputs = [Value::Float(shape, x), float([channels, channels, 3, 3], 2), Value::Fixed(shape, factor)];
+    let outcome = run_on(&gpu(), &inputs, |_, v| {
+        let y = v[0].conv(v[1], None, &ConvOptions::default().padding(&[1]));
+        vec![y, y * v[2]]
+    });
+    let outcome = outcome.unwrap();
+    assert_eq!(winograds(&outcome), 2);
+    for (index, place) in places(shape.axes()).iter().enumerate() {
+        let [image, _, y, x] = place[..] else { unreachable!("four axes") };
+        let bad = image == 3 && (1..=3).contains(&y) && x >= 5;
+        assert_eq!(outcome.outputs[0][index].is_nan(), bad, "forward {place:?}");
+        let bad = image == 5 && y >= 5 && x <= 1;
+        assert_eq!(outcome.gradients[0].as_ref().unwrap()[index].is_nan(), bad, "backward {place:?}");
+    }
+}
+
 #[test]
 fn gradients_through_every_epilogue() {
     let inputs = [float([2, 3, 5, 6], 1), float([4, 3, 3, 3], 2), float([4], 3), float([2, 4, 5, 6], 4)];
@@ -206,17 +286,25 @@ fn gradients_through_every_epilogue() {
 /// What the epilogue does is what the ops do one by one: an output in between keeps them apart.
 #[test]
 fn a_merged_epilogue_gives_what_the_single_ops_give() {
-    for size in [5usize, 8] {
-        let inputs = [float([2, 3, size, 6], 1), float([5, 3, 3, 3], 2), float([5], 3), float([2, 5, size, 6], 4)];
+    let devices = [gpu(), portable_gpu(), discrete_gpu()];
+    let small = devices.into_iter().flat_map(|gpu| [5, 8].map(|size| (gpu.clone(), [2, 3, 5, size])));
+    for (gpu, [batch, channels, filters, size]) in small.chain([(gpu(), [16, 256, 256, 5])]) {
+        let inputs = [
+            float([batch, channels, size, 6], 1),
+            float([filters, channels, 3, 3], 2),
+            float([filters], 3),
+            float([batch, filters, size, 6], 4),
+        ];
         let options = ConvOptions::default().same();
-        for gpu in [gpu(), portable_gpu(), discrete_gpu()] {
-            let merged = run_on(&gpu, &inputs, |_, v| vec![v[0].conv(v[1], Some(v[2]), &options).relu() + v[3]]);
-            let single = run_on(&gpu, &inputs, |_, v| {
-                let conv = v[0].conv(v[1], Some(v[2]), &options).named("conv");
-                vec![conv.relu().named("activated") + v[3]]
-            });
-            assert_eq!(merged.unwrap().outputs, single.unwrap().outputs);
-        }
+        let merged = run_on(&gpu, &inputs, |_, v| vec![v[0].conv(v[1], Some(v[2]), &options).relu() + v[3]]).unwrap();
+        let single = run_on(&gpu, &inputs, |_, v| {
+            let conv = v[0].conv(v[1], Some(v[2]), &options).named("conv");
+            vec![conv.relu().named("activated") + v[3]]
+        });
+        let single = single.unwrap();
+        assert!(merged.kernels.len() < single.kernels.len());
+        assert_eq!(merged.outputs, single.outputs);
+        assert_eq!(merged.gradients, single.gradients);
     }
 }
 
@@ -224,30 +312,32 @@ fn a_merged_epilogue_gives_what_the_single_ops_give() {
 /// the ops do one by one, in one dispatch.
 #[test]
 fn inference_merges_batch_norm_residual_and_activations() {
-    let layer = |size: usize| [2usize, 6, size, 5];
-    let plan = |gpu: &Gpu, size: usize, with: [bool; 4], single: bool| {
+    let plan = |gpu: &Gpu, [batch, channels, filters, size]: [usize; 4], with: [bool; 4], single: bool| {
         let [bias, affine, residual, relu] = with;
         let store = ParameterStore::new(gpu, &Parameters::new(), &[]).unwrap();
         let plan = Plan::new(&store, Mode::Forward, |graph| {
-            let channels = |name: &str, there: bool| there.then(|| graph.input(name, [6]));
+            let of_filters = |name: &str, there: bool| there.then(|| graph.input(name, [filters]));
             let named = |var: Var<'_>, name: &str| {
                 if single {
                     var.named(name);
                 }
             };
-            let x = graph.input("x", [2, 3, size, 5]);
+            let x = graph.input("x", [batch, channels, size, 5]);
             let options = ConvOptions::default().padding(&[1]);
-            let conv = x.conv(graph.input("weight", [6, 3, 3, 3]), channels("bias", bias), &options);
+            let weight = graph.input("weight", [filters, channels, 3, 3]);
+            let conv = x.conv(weight, of_filters("bias", bias), &options);
             named(conv, "conv");
-            let running = Running { mean: graph.input("mean", [6]), variance: graph.input("variance", [6]) };
-            let mut y = conv.batch_norm_by_running(channels("scale", affine), channels("shift", affine), running, 0.1);
+            let running =
+                Running { mean: graph.input("mean", [filters]), variance: graph.input("variance", [filters]) };
+            let [scale, shift] = ["scale", "shift"].map(|name| of_filters(name, affine));
+            let mut y = conv.batch_norm_by_running(scale, shift, running, 0.1);
             named(y, "norm");
             if relu {
                 y = y.relu();
                 named(y, "relu");
             }
             if residual {
-                y = graph.input("residual", layer(size)) + y;
+                y = graph.input("residual", [batch, filters, size, 5]) + y;
                 named(y, "sum");
                 y = y.relu();
             }
@@ -276,12 +366,19 @@ fn inference_merges_batch_norm_residual_and_activations() {
         ([true, false, true, false], 1),
         (all, 2),
     ] {
-        for (gpu, size) in [(gpu(), 5), (gpu(), 4), (portable_gpu(), 4)] {
-            let (merged, count) = plan(&gpu, size, with, false);
-            let (single, count_single) = plan(&gpu, size, with, true);
+        // Winograd's takes four
+        for (gpu, sizes, of_conv) in [
+            (gpu(), [2, 3, 6, 5], 1),
+            (gpu(), [2, 3, 6, 4], 1),
+            (gpu(), [15, 256, 256, 5], 4),
+            (portable_gpu(), [2, 3, 6, 4], 1),
+        ] {
+            let (merged, count) = plan(&gpu, sizes, with, false);
+            let (single, count_single) = plan(&gpu, sizes, with, true);
             let expected: Vec<f64> = single.iter().map(|value| f64::from(*value)).collect();
-            assert_close(&format!("{with:?} {size}"), &merged, &expected, 1e-6);
-            assert!(count <= dispatches + usize::from(with == all) && count < count_single, "{with:?}: {count}");
+            assert_close(&format!("{with:?} {sizes:?}"), &merged, &expected, 1e-6);
+            let most = dispatches - 1 + of_conv + usize::from(with == all);
+            assert!(count <= most && count < count_single, "{with:?} {sizes:?}: {count}");
         }
     }
 }

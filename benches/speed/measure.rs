@@ -36,6 +36,8 @@ pub struct Pace {
     pub patience: f64,
     /// Replays per submission; by default 1 on a software adapter, elsewhere as many as take [`SUBMISSION`].
     pub replays: Option<u32>,
+    /// Seconds after which the runs of a row are enough, if they are at least 10; half of them warm it up.
+    pub enough: f64,
     /// Seconds that the runs of a row may take in all before there are fewer than 10, but at least 3.
     pub longest: f64,
 }
@@ -98,7 +100,7 @@ impl Stopwatch {
             return 3;
         }
         let least = ((self.pace.longest / round) as usize).clamp(3, 10);
-        ((2.0 / run) as usize).clamp(least, 200)
+        ((self.pace.enough / run) as usize).clamp(least, 200)
     }
 
     fn replays(&self, once: &mut impl FnMut(u32) -> Result<f64>) -> Result<u32> {
@@ -114,13 +116,13 @@ impl Stopwatch {
         Ok(replays)
     }
 
-    /// Runs until times settle: for a second, and three times unless a single run is that long. Returns the last time.
+    /// Runs until times settle: for half of what is enough, and three times unless a single run is that long. Returns the last time.
     fn warm_up(&self, replays: u32, once: &mut impl FnMut(u32) -> Result<f64>) -> Result<f64> {
         let begun = Instant::now();
         let (least, most) = if self.pace.quick { (1, 1) } else { (3, 20) };
         let mut last = once(replays)?;
         for run in 1..most {
-            if begun.elapsed() > Duration::from_secs(1) && (run >= least || last > 1.0) {
+            if begun.elapsed() > Duration::from_secs_f64(self.pace.enough / 2.0) && (run >= least || last > 1.0) {
                 break;
             }
             last = once(replays)?;

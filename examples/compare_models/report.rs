@@ -2,7 +2,7 @@
 
 use crate::architecture::{self, Architecture, layer_table, mebibytes, millions, thousands};
 use crate::candidates::Candidate;
-use limbic::viz::{BarSeries, BarsOptions, CurvesOptions, Series, bars, curves};
+use limbic::viz::{BarSeries, BarsOptions, MatrixOptions, bars, matrix};
 use limbic::{Error, Result};
 use serde::Serialize;
 use serde_json::Value;
@@ -11,7 +11,7 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 /// Bins of a histogram of scores.
-const BINS: usize = 24;
+const BINS: usize = 20;
 
 /// One model's figures.
 #[derive(Debug, Clone, Serialize)]
@@ -232,29 +232,32 @@ fn times(rows: &[Row], batch: usize, out: &Path) -> Result<PathBuf> {
     Ok(path)
 }
 
-/// All models' scores as overlaid histograms, each a line through the middles of its bins.
+/// Where each model's scores lie: a row of bins per model, which stays readable however many they are. Empty bins are grey.
 fn histogram(rows: &[Row], out: &Path) -> Result<PathBuf> {
     let bound = |pick: fn(f64, f64) -> f64, start: f64| {
         rows.iter().flat_map(|row| [row.scores.least, row.scores.most]).fold(start, pick)
     };
     let (least, most) = (bound(f64::min, f64::INFINITY), bound(f64::max, f64::NEG_INFINITY));
     let width = ((most - least) / BINS as f64).max(1e-6);
-    let series = |row: &Row| {
+    let shares = |row: &Row| {
         let mut counts = [0usize; BINS];
         for score in &row.values {
             counts[(((f64::from(*score) - least) / width) as usize).min(BINS - 1)] += 1;
         }
-        let share = |count: &usize| 100.0 * *count as f64 / row.values.len().max(1) as f64;
-        let point = |(bin, count): (usize, &usize)| (least + (bin as f64 + 0.5) * width, share(count));
-        Series { name: row.model.clone(), points: counts.iter().enumerate().map(point).collect(), ..Series::default() }
+        let all = row.values.len().max(1) as f64;
+        counts.map(|count| if count == 0 { f64::NAN } else { 100.0 * count as f64 / all })
     };
+    let models: Vec<&str> = rows.iter().map(|row| row.model.as_str()).collect();
+    let middles: Vec<String> = (0..BINS).map(|bin| format!("{:.1}", least + (bin as f64 + 0.5) * width)).collect();
     let path = out.join("scores.svg");
-    let options = CurvesOptions {
+    let options = MatrixOptions {
         title: "Scores of the same clips".to_string(),
-        x_label: "score".to_string(),
-        y_label: "clips (%)".to_string(),
-        ..CurvesOptions::default()
+        column_label: "score (middle of the bin)".to_string(),
+        value_label: "clips (%)".to_string(),
+        range: Some((0.0, rows.iter().flat_map(shares).fold(1.0, f64::max))),
+        cell: 32.0,
+        ..MatrixOptions::default()
     };
-    curves(&path, &rows.iter().map(series).collect::<Vec<_>>(), &options)?;
+    matrix(&path, &models, &middles, &rows.iter().flat_map(shares).collect::<Vec<_>>(), &options)?;
     Ok(path)
 }

@@ -11,6 +11,8 @@ mod msa;
 mod options;
 #[path = "../support/pretraining.rs"]
 mod pretraining;
+#[path = "../support/profile.rs"]
+mod profile;
 mod report;
 mod run;
 #[path = "../support/training.rs"]
@@ -66,15 +68,16 @@ fn train(options: &Options) -> Result<()> {
     let mut run = Run::new(&gpu, config.clone(), &data)?;
     training::describe_model(run.model.parameters(), &run.trainer, config.training.batch_size);
     report::describe_stream(&run)?;
-    if options.profile {
-        report::profile(&mut run)?;
-    }
+    let profile = if options.profile { Some(run.trainer.profile(&run.first_batch()?, profile::RUNS)?) } else { None };
     let before = options.out.join("pretraining");
     // only now, when nothing that was given can be wrong any more, does a new run replace what is there
     if !options.resume && checkpoint.clear()? | (before.is_dir() && Checkpoint::open(&before)?.clear()?) {
         println!("note      the run that was in {} is replaced", shown(&options.out));
     }
     checkpoint.save_config(&config)?;
+    if let Some(profile) = profile {
+        println!("{}", profile::write("a training step", &profile, &options.out.join("profile.json"))?);
+    }
     // a run that was stopped while its encoders were pre-trained has no state of its own yet
     let begun = options.resume && (checkpoint.state_path().is_file() || config.pretraining.is_none());
     if let Some(pretraining) = config.pretraining.filter(|_| !begun) {

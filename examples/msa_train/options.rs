@@ -146,7 +146,7 @@ pub struct Options {
     /// How many clips of each split --export writes.
     #[arg(long, alias = "export-clips", default_value_t = 8)]
     pub export_clips: usize,
-    /// Print GPU time per kernel of a training step.
+    /// Print GPU time per kernel and layer of a training step, and write it to profile.json in --out: a trace for ui.perfetto.dev.
     #[arg(long)]
     pub profile: bool,
     /// Part of the adapter's name, or its number (see examples/devices).

@@ -1,4 +1,4 @@
-//! What is printed and drawn: data, model, profile, results, pictures.
+//! What is printed and drawn: data, model, results, pictures.
 
 use crate::msa::{AHEAD, Data, Metrics, wanted};
 use crate::run::{Run, emotion_metrics, labels};
@@ -15,7 +15,6 @@ use limbic::viz::{
     AttentionMap, AttentionOptions, BarSeries, BarsOptions, FusionOptions, Reference, ScatterOptions, attention, bars,
     fusion_weights, scatter,
 };
-use std::collections::BTreeMap;
 use std::path::Path;
 
 pub fn describe_data(data: &Data) {
@@ -53,43 +52,6 @@ pub fn peak_memory() -> Option<f64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     Some(line.trim().strip_suffix(" kB")?.parse::<f64>().ok()? / 1024.0)
-}
-
-/// GPU time of one training step by kernel and by layer.
-pub fn profile(run: &mut Run<'_>) -> Result<()> {
-    let batch = run.first_batch()?;
-    let plan = run.trainer.plan();
-    batch.write_to(plan)?;
-    plan.run()?;
-    let times = plan.program().profile()?;
-    let mut kernels: BTreeMap<String, (usize, f64)> = BTreeMap::new();
-    for (index, time) in times.iter().enumerate() {
-        let (label, _) = plan.program().describe(index);
-        let kernel = label.split(" @ ").next().unwrap_or(label).to_string();
-        let entry = kernels.entry(kernel).or_default();
-        entry.0 += 1;
-        entry.1 += time;
-    }
-    let total: f64 = times.iter().sum();
-    let Traffic { dispatches, barriers, bytes_read, bytes_written } = plan.traffic();
-    println!(
-        "profile   {dispatches} dispatches, {barriers} barriers, {:.1} MiB read and {:.1} written",
-        bytes_read as f64 / f64::from(1 << 20),
-        bytes_written as f64 / f64::from(1 << 20)
-    );
-    let mut kernels: Vec<_> = kernels.into_iter().collect();
-    kernels.sort_by(|a, b| b.1.1.total_cmp(&a.1.1));
-    println!("profile   one step's forward and backward: {:.2} ms on the GPU", total / 1e3);
-    for (kernel, (count, time)) in kernels {
-        println!("          {:9.3} ms {:5.1} %  {count:3} x {kernel}", time / 1e3, 100.0 * time / total.max(1e-9));
-    }
-    let mut slowest: Vec<usize> = (0..times.len()).collect();
-    slowest.sort_by(|a, b| times[*b].total_cmp(&times[*a]));
-    println!("          the slowest dispatches:");
-    for index in slowest.into_iter().take(5) {
-        println!("          {:9.3} ms  {}", times[index] / 1e3, plan.program().describe(index).0);
-    }
-    Ok(())
 }
 
 /// The built-in corpus' rule says what nobody can do better than.

@@ -9,6 +9,8 @@ mod flags;
 mod options;
 #[path = "../support/personality.rs"]
 mod personality;
+#[path = "../support/profile.rs"]
+mod profile;
 mod report;
 mod run;
 #[path = "../support/training.rs"]
@@ -54,12 +56,16 @@ fn train(options: &Options) -> Result<()> {
 
     let mut run = Run::new(&gpu, config.clone(), &data.corpus, options.resnet.as_deref())?;
     training::describe_model(run.model.parameters(), &run.trainer, config.training.batch_size);
+    let profile = if options.profile { Some(run.trainer.profile(&run.first_batch()?, profile::RUNS)?) } else { None };
     let mut observer = TrainingBar::new(EVERY);
     // only now, when nothing that was given can be wrong any more, does a new run replace what is there
     if !options.resume && checkpoint.clear()? {
         println!("note      the run that was in {} is replaced", shown(&options.out));
     }
     checkpoint.save_config(&config)?;
+    if let Some(profile) = profile {
+        println!("{}", profile::write("a training step", &profile, &options.out.join("profile.json"))?);
+    }
     let outcome = run.fit(&checkpoint, options.resume, &mut observer)?;
     if outcome.ending == Ending::Interrupted {
         println!("stopped; the run is saved. Go on with: --resume --out {}", shown(&options.out));

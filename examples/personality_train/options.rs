@@ -72,6 +72,9 @@ pub struct Options {
     pub no_mirror: bool,
     #[command(flatten)]
     pub training: TrainingFlags,
+    /// Print GPU time per kernel and layer of a training step, and write it to profile.json in --out: a trace for ui.perfetto.dev.
+    #[arg(long)]
+    pub profile: bool,
     /// Part of the adapter's name, or its number (see examples/devices).
     #[arg(long)]
     pub adapter: Option<String>,

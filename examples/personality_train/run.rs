@@ -55,10 +55,9 @@ impl<'a> Run<'a> {
     pub fn fit(&mut self, checkpoint: &Checkpoint, resume: bool, observer: &mut dyn Observer) -> Result<Outcome> {
         let training = &self.config.training;
         let valid = valid(self.corpus);
-        let batches = |clips: &'a [VideoClip]| VideoBatches::new(clips, self.corpus.shape, training.batch_size);
         let task = Traits {
-            train: batches(&self.corpus.train)?,
-            valid: batches(valid)?,
+            train: self.batches(&self.corpus.train)?,
+            valid: self.batches(valid)?,
             labels: labels(valid),
             scorer: &self.scorer,
             loss: training.loss,
@@ -68,10 +67,19 @@ impl<'a> Run<'a> {
         fit(&mut self.trainer, &task, training, Some(checkpoint), resume, observer)
     }
 
+    /// The first training batch.
+    pub fn first_batch(&self) -> Result<Batch> {
+        let first = self.batches(&self.corpus.train)?.in_order().next();
+        first.ok_or_else(|| Error::Config("there are no training clips".to_string()))
+    }
+
     /// The traits of `clips`, in order.
     pub fn score(&self, clips: &[VideoClip]) -> Result<Vec<[f32; 5]>> {
-        let batches = VideoBatches::new(clips, self.corpus.shape, self.config.training.batch_size)?;
-        self.scorer.run_all(batches.in_order())
+        self.scorer.run_all(self.batches(clips)?.in_order())
+    }
+
+    fn batches<'b>(&self, clips: &'b [VideoClip]) -> Result<VideoBatches<'b>> {
+        VideoBatches::new(clips, self.corpus.shape, self.config.training.batch_size)
     }
 }
 

@@ -3,8 +3,9 @@
 //   out = last(activation(norm(product + bias)) + residual)
 //   norm(v) = (v - mean) / sqrt(variance + epsilon) * scale + shift, per row
 //
-// The importing file imports conv_places.wgsl. out is [batch, groups * rows, places] (TO_WEIGHT: the weight's own [groups * rows,
-// columns]). OUT_VECTOR: places (TO_WEIGHT: columns; with SPAN a row) is a multiple of 4, so that four neighbours are one vec4.
+// out is [batch, groups * rows, places] (TO_WEIGHT: the weight's own [groups * rows, columns]). OUT_VECTOR: places (TO_WEIGHT: columns;
+// with SPAN a row) is a multiple of 4, so that four neighbours are one vec4. The importing file declares View and Dims, or imports
+// conv_places.wgsl, and binds OPERANDS arrays before these.
 
 // @import "activation.wgsl"
 
@@ -19,88 +20,44 @@ const RESIDUAL: u32 = 0u;
 const LAST: u32 = 0u; // of activation.wgsl
 
 // @if OUT_VECTOR
-@group(0) @binding(2) var<storage, read_write> out: array<vec4<f32>>;
+@group(0) @binding(OPERANDS) var<storage, read_write> out: array<vec4<f32>>;
 // @end
 // @if !OUT_VECTOR
-@group(0) @binding(2) var<storage, read_write> out: array<f32>;
+@group(0) @binding(OPERANDS) var<storage, read_write> out: array<f32>;
 // @end
-@group(0) @binding(3) var<uniform> dims: Dims;
+@group(0) @binding(OPERANDS + 1u) var<uniform> dims: Dims;
 // @if BIAS
-@group(0) @binding(4) var<storage, read> bias: array<f32>; // @buffer
+@group(0) @binding(OPERANDS + 2u) var<storage, read> bias: array<f32>; // @buffer
 // @end
 // @if RESIDUAL
 // @if OUT_VECTOR
-@group(0) @binding(4u + BIAS) var<storage, read> residual: array<vec4<f32>>;
+@group(0) @binding(OPERANDS + 2u + BIAS) var<storage, read> residual: array<vec4<f32>>;
 // @end
 // @if !OUT_VECTOR
-@group(0) @binding(4u + BIAS) var<storage, read> residual: array<f32>;
+@group(0) @binding(OPERANDS + 2u + BIAS) var<storage, read> residual: array<f32>;
 // @end
 // @end
 // @if SAVE_PRE
 // @if OUT_VECTOR
-@group(0) @binding(4u + BIAS + RESIDUAL) var<storage, read_write> pre: array<vec4<f32>>;
+@group(0) @binding(OPERANDS + 2u + BIAS + RESIDUAL) var<storage, read_write> pre: array<vec4<f32>>;
 // @end
 // @if !OUT_VECTOR
-@group(0) @binding(4u + BIAS + RESIDUAL) var<storage, read_write> pre: array<f32>;
+@group(0) @binding(OPERANDS + 2u + BIAS + RESIDUAL) var<storage, read_write> pre: array<f32>;
 // @end
 // @end
 // @if NORM
-@group(0) @binding(4u + BIAS + RESIDUAL) var<storage, read> mean: array<f32>; // @buffer
-@group(0) @binding(5u + BIAS + RESIDUAL) var<storage, read> variance: array<f32>; // @buffer
+@group(0) @binding(OPERANDS + 2u + BIAS + RESIDUAL) var<storage, read> mean: array<f32>; // @buffer
+@group(0) @binding(OPERANDS + 3u + BIAS + RESIDUAL) var<storage, read> variance: array<f32>; // @buffer
 // @if SCALE
-@group(0) @binding(6u + BIAS + RESIDUAL) var<storage, read> scale: array<f32>; // @buffer
+@group(0) @binding(OPERANDS + 4u + BIAS + RESIDUAL) var<storage, read> scale: array<f32>; // @buffer
 // @end
 // @if SHIFT
-@group(0) @binding(6u + BIAS + RESIDUAL + SCALE) var<storage, read> shift: array<f32>; // @buffer
+@group(0) @binding(OPERANDS + 4u + BIAS + RESIDUAL + SCALE) var<storage, read> shift: array<f32>; // @buffer
 // @end
 // @end
 
-// Where up to four neighbouring columns' elements of row 0 lie.
+// Where up to four elements of row 0 lie.
 struct Places { at: vec4<u32>, count: u32 }
-
-fn places_out(view: View, column: u32) -> Places {
-    if (column >= view.columns) {
-        return Places(vec4<u32>(0u), 0u);
-    }
-    let first = place_out(view, column);
-    // @if SPAN
-    let x = place_of(column, view.sites).at.z;
-    // @if STRIDED
-    return Places(first + vec4<u32>(0u, 1u, 2u, 3u) * dims.stride_w, min(4u, view.width - x));
-    // @end
-    // @if !STRIDED
-    return Places(first + vec4<u32>(0u, 1u, 2u, 3u), min(4u, view.width - x));
-    // @end
-    // @end
-    // @if !SPAN
-    let others = vec3<u32>(place_out(view, column + 1u), place_out(view, column + 2u), place_out(view, column + 3u));
-    return Places(vec4<u32>(first, others), min(4u, view.columns - column));
-    // @end
-}
-
-fn place_out(view: View, column: u32) -> u32 {
-    // @if TO_WEIGHT
-    return view.group * dims.rows * dims.out_pitch + column;
-    // @end
-    // @if !TO_WEIGHT
-    let site = place_of(column, view.sites);
-    let channel = (site.outer * dims.groups + view.group) * dims.rows;
-    // @if STRIDED
-    let strides = vec3<u32>(dims.stride_d, dims.stride_h, dims.stride_w);
-    let place = site.at * strides + view.corner;
-    // @end
-    // @if !STRIDED
-    let place = site.at;
-    // @end
-    // @if TO_INPUT
-    let sizes = vec3<u32>(dims.in_d, dims.in_h, dims.in_w);
-    // @end
-    // @if !TO_INPUT
-    let sizes = vec3<u32>(dims.out_d, dims.out_h, dims.out_w);
-    // @end
-    return channel * dims.out_pitch + number(vec3<i32>(place), sizes);
-    // @end
-}
 
 // Finishes four neighbouring elements of a row and writes them; what lies beyond the rows or columns is dropped.
 fn finish(view: View, row: u32, places: Places, product: vec4<f32>) {

@@ -1,5 +1,6 @@
 //! Which adapter, and what it can do.
 
+use super::cooperative::{Cooperative, CooperativeMatrices};
 use super::textures::TextureReads;
 use crate::error::{Error, Result};
 
@@ -45,6 +46,10 @@ pub struct Capabilities {
     /// Siblings of a plan run as one launch: not on software adapters, where a launch is 19 us of seconds and nothing was gained beyond
     /// what runs differ by (a step of the default sentiment model: 3.46 s grouped, 3.25 to 3.60, and 3.57 s apart, 3.32 to 3.67).
     pub groups: bool,
+    /// Choices of kernels that are made whatever the device is: [`super::GpuOptions::forced`].
+    pub forced: Vec<(String, u32)>,
+    /// Whether products in mixed precision run on cooperative matrices.
+    pub cooperative: Cooperative,
     /// The limits that it was opened with.
     pub limits: wgpu::Limits,
 }
@@ -68,6 +73,8 @@ impl Capabilities {
                 .contains(wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::TIMESTAMP_QUERY_INSIDE_PASSES),
             groups: kind != wgpu::DeviceType::Cpu,
             texture_reads: TextureReads::within(&limits).filter(|_| TextureReads::are_faster_on(info)),
+            forced: Vec::new(),
+            cooperative: Cooperative::Off,
             limits,
         }
     }
@@ -75,6 +82,14 @@ impl Capabilities {
     /// The size that every subgroup has, where it cannot vary.
     pub fn fixed_subgroup(&self) -> Option<u32> {
         self.subgroup.filter(|(min, max)| min == max).map(|(min, _)| min)
+    }
+
+    /// The cooperative matrices that products in mixed precision run on, if any.
+    pub(crate) fn cooperative_matrices(&self) -> Option<&CooperativeMatrices> {
+        match &self.cooperative {
+            Cooperative::On { matrices, .. } => Some(matrices),
+            _ => None,
+        }
     }
 
     /// The first required limit that is missed, in words.
@@ -128,6 +143,8 @@ pub struct AdapterSummary {
     pub info: wgpu::AdapterInfo,
     /// What a device on it could do, with every optional feature that it has.
     pub capabilities: Capabilities,
+    /// The cooperative matrices that could be asked for ([`super::GpuOptions::cooperative_matrices`]), or why there are none.
+    pub cooperative: std::result::Result<CooperativeMatrices, String>,
     /// Why limbic cannot run there, if so.
     pub unusable: Option<String>,
 }
@@ -137,7 +154,8 @@ pub fn adapters() -> Vec<AdapterSummary> {
     let summary = |(index, adapter): (usize, wgpu::Adapter)| {
         let info = adapter.get_info();
         let capabilities = Capabilities::of(info.device_type, &info, adapter.features(), adapter.limits());
-        AdapterSummary { index, unusable: capabilities.shortfall(), info, capabilities }
+        let cooperative = CooperativeMatrices::of(&adapter);
+        AdapterSummary { index, unusable: capabilities.shortfall(), info, capabilities, cooperative }
     };
     found().into_iter().enumerate().map(summary).collect()
 }

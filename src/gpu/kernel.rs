@@ -114,6 +114,9 @@ pub fn reflect(wgsl: &str) -> Result<(naga::Module, Reflection), String> {
     if wgsl.contains("enable f16;") {
         capabilities |= naga::valid::Capabilities::SHADER_FLOAT16;
     }
+    if wgsl.contains("enable wgpu_cooperative_matrix;") {
+        capabilities |= naga::valid::Capabilities::COOPERATIVE_MATRIX;
+    }
     let options = naga::front::wgsl::Options { parse_doc_comments: false, capabilities };
     let module = naga::front::wgsl::Frontend::new_with_options(options)
         .parse(wgsl)
@@ -182,9 +185,13 @@ pub struct Kernel {
 
 impl Kernel {
     pub(super) fn compile(gpu: &Gpu, key: &KernelKey) -> Result<Self> {
+        Self::from_wgsl(gpu, key, &key.wgsl()?)
+    }
+
+    /// What `key` would be, were `wgsl` its text.
+    pub(super) fn from_wgsl(gpu: &Gpu, key: &KernelKey, wgsl: &str) -> Result<Self> {
         let fault = |message: String| Error::Shader { shader: key.to_string(), message };
-        let wgsl = key.wgsl()?;
-        let wgsl = if gpu.info().device_type == wgpu::DeviceType::Cpu { hide_uniforms(&wgsl) } else { wgsl };
+        let wgsl = if gpu.info().device_type == wgpu::DeviceType::Cpu { hide_uniforms(wgsl) } else { wgsl.to_string() };
         let wgsl = gpu.capabilities().texture_reads.map_or(wgsl.clone(), |reads| reads.rewrite(&wgsl));
         let (_, reflection) = reflect(&wgsl).map_err(fault)?;
         let entries: Vec<wgpu::BindGroupLayoutEntry> = reflection.bindings.iter().map(layout_entry).collect();

@@ -2,15 +2,18 @@
 
 mod adapter;
 mod buffer;
+mod cooperative;
 mod faults;
 mod halves;
 mod kernel;
 mod members;
 mod preprocess;
+mod self_test;
 mod textures;
 
 pub use adapter::{AdapterSummary, Capabilities, adapters, optional_features, required_limits};
 pub use buffer::Readback;
+pub use cooperative::{Cooperative, CooperativeMatrices};
 pub(crate) use halves::may_hold as may_hold_halves;
 pub use kernel::{Binding, BindingKind, Field, Kernel, KernelKey, Reflection, reflect};
 pub use members::{MOST_MEMBERS, Members};
@@ -22,6 +25,7 @@ pub(crate) use textures::{FORMAT, TEXEL, extent};
 use crate::error::{Error, Result};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 /// How a [`Gpu`] is opened.
 #[derive(Debug, Clone, Default)]
@@ -42,6 +46,14 @@ pub struct GpuOptions {
     /// Whether siblings of a plan run as one launch (see [`Capabilities::groups`]); `LIMBIC_GROUPS=1` or `0` says the same. Default:
     /// where that is faster.
     pub groups: Option<bool>,
+    /// For measuring kernels and for tests: what is taken in place of what the table of [`crate::ops::choices`] says, by the name of the
+    /// [`crate::ops::choices::Knob`]. Default: nothing.
+    pub forced: Vec<(String, u32)>,
+    /// Whether products in mixed precision run on cooperative matrices, where the adapter has them and they pass a self-test as the
+    /// device is opened ([`Capabilities::cooperative`] says); `LIMBIC_COOPERATIVE_MATRICES=1` says the same. Weights, and whatever else
+    /// was kept in 32 bits, are then rounded to 16 before they are multiplied: magnitudes beyond 65504 overflow. Off by default: wgpu calls
+    /// the feature experimental. An app's own device does not use them.
+    pub cooperative_matrices: Option<bool>,
     /// The most bytes of GPU memory a plan may ask for. Default: no limit of our own.
     pub memory_budget: Option<u64>,
 }
@@ -76,16 +88,50 @@ impl Gpu {
     /// Opens an adapter as `options` say.
     pub fn with_options(options: &GpuOptions) -> Result<Self> {
         let adapter = adapter::choose(options.adapter.as_deref())?;
-        let descriptor = wgpu::DeviceDescriptor {
+        let wanted = options.cooperative_matrices.or_else(|| from_environment("LIMBIC_COOPERATIVE_MATRICES"));
+        let cooperative = match wanted {
+            Some(true) => Self::with_cooperative_matrices(&adapter, options),
+            _ => return Self::open(&adapter, options, Cooperative::Off),
+        };
+        cooperative.or_else(|why| {
+            log::warn!("cooperative matrices are not used: {why}");
+            Self::open(&adapter, options, Cooperative::Refused(why))
+        })
+    }
+
+    /// A device whose cooperative matrices passed their self-test, or why there is none.
+    fn with_cooperative_matrices(adapter: &wgpu::Adapter, options: &GpuOptions) -> Result<Self, String> {
+        let matrices = CooperativeMatrices::of(adapter)?;
+        let untested = Cooperative::On { matrices, self_test: Duration::ZERO };
+        let mut gpu = Self::open(adapter, options, untested).map_err(|error| error.to_string())?;
+        let self_test = matrices.self_test(&gpu).map_err(|why| format!("refused by the self-test: {why}"))?;
+        gpu.check("testing cooperative matrices").map_err(|error| error.to_string())?;
+        log::info!("cooperative matrices passed their self-test in {self_test:?}");
+        // nobody else holds it yet
+        if let Some(shared) = Arc::get_mut(&mut gpu.shared) {
+            shared.capabilities.cooperative = Cooperative::On { matrices, self_test };
+        }
+        Ok(gpu)
+    }
+
+    fn open(adapter: &wgpu::Adapter, options: &GpuOptions, cooperative: Cooperative) -> Result<Self> {
+        let mut descriptor = wgpu::DeviceDescriptor {
             label: Some("limbic"),
             required_features: adapter.features() & optional_features(),
             required_limits: adapter.limits(),
             ..Default::default()
         };
+        if matches!(cooperative, Cooperative::On { .. }) {
+            descriptor.required_features |= cooperative::FEATURES;
+            // SAFETY: experimental features may be unsound where their drivers or wgpu's translation are wrong. The user asked for this one,
+            // the only one requested; the only shader that uses it is ours, whose matrices lie within the bound buffers and are of a size
+            // that the adapter lists; its products are checked before anything else uses them.
+            descriptor.experimental_features = unsafe { wgpu::ExperimentalFeatures::enabled() };
+        }
         let name = adapter.get_info().name;
         let (device, queue) = pollster::block_on(adapter.request_device(&descriptor))
             .map_err(|error| Error::Adapter(format!("'{name}' gave no device: {error}")))?;
-        let gpu = Self::build(device, queue, adapter.get_info(), options)?;
+        let gpu = Self::build(device, queue, adapter.get_info(), options, cooperative)?;
         gpu.watch_faults();
         Ok(gpu)
     }
@@ -97,7 +143,7 @@ impl Gpu {
     /// # Errors
     /// [`Error::Unsupported`] naming the limit that is too low.
     pub fn from_wgpu(adapter: &wgpu::Adapter, device: wgpu::Device, queue: wgpu::Queue) -> Result<Self> {
-        Self::build(device, queue, adapter.get_info(), &GpuOptions::default())
+        Self::build(device, queue, adapter.get_info(), &GpuOptions::default(), Cooperative::Off)
     }
 
     /// As [`Gpu::from_wgpu`], with options (`adapter` is ignored).
@@ -107,14 +153,21 @@ impl Gpu {
         queue: wgpu::Queue,
         options: &GpuOptions,
     ) -> Result<Self> {
-        Self::build(device, queue, info, options)
+        Self::build(device, queue, info, options, Cooperative::Off)
     }
 
-    fn build(device: wgpu::Device, queue: wgpu::Queue, info: wgpu::AdapterInfo, options: &GpuOptions) -> Result<Self> {
+    fn build(
+        device: wgpu::Device,
+        queue: wgpu::Queue,
+        info: wgpu::AdapterInfo,
+        options: &GpuOptions,
+        cooperative: Cooperative,
+    ) -> Result<Self> {
         let kind = options.kernels_for.or_else(adapter::kind_from_environment);
         let kind = kind.unwrap_or(info.device_type);
         let mut capabilities = Capabilities::of(kind, &info, device.features(), device.limits());
-        let from_environment = |name: &str| std::env::var(name).ok().map(|value| value != "0");
+        capabilities.forced.clone_from(&options.forced);
+        capabilities.cooperative = cooperative;
         if let Some(wanted) = options.texture_reads.or_else(|| from_environment("LIMBIC_TEXTURE_READS")) {
             capabilities.texture_reads = TextureReads::within(&capabilities.limits).filter(|_| wanted);
         }
@@ -273,6 +326,11 @@ impl std::fmt::Debug for Gpu {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Gpu({}, {:?})", self.info().name, self.info().backend)
     }
+}
+
+/// What the environment variable `name` says of a switch.
+fn from_environment(name: &str) -> Option<bool> {
+    std::env::var(name).ok().map(|value| value != "0")
 }
 
 /// A lock whose holder panicked still guards valid data here: every critical section leaves its map whole.

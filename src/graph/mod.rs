@@ -70,6 +70,8 @@ pub struct Node {
     /// Of a node that computes again what a checkpoint scope did not keep: tensors that must be there before it runs, though it does not
     /// read them. Empty for all others.
     pub after: Vec<TensorId>,
+    /// Added by differentiation.
+    pub backward: bool,
 }
 
 impl Node {
@@ -131,6 +133,8 @@ struct State {
     error: Option<Error>,
     dropouts: u32,
     checkpoints: checkpoint::Checkpoints,
+    /// The forward graph is complete; what is added now is its backward pass.
+    backward: bool,
 }
 
 /// A graph under construction.
@@ -147,7 +151,7 @@ impl Graph {
 
     /// A graph that goes on from `recording`; differentiation adds to the forward graph this way.
     pub fn resume(recording: Recording) -> Self {
-        Graph { state: RefCell::new(State { recording, ..State::default() }) }
+        Graph { state: RefCell::new(State { recording, backward: true, ..State::default() }) }
     }
 
     /// How the plan of this graph keeps its tensors; 32-bit floats if nothing is said.
@@ -310,8 +314,8 @@ impl Graph {
             .collect();
         let layer = self.layer();
         let mut state = self.state.borrow_mut();
-        let checkpoint = state.checkpoints.scope_of(&layer);
-        let node = Node { op, inputs: ids, outputs: ids_out.clone(), layer, checkpoint, after: Vec::new() };
+        let (checkpoint, backward) = (state.checkpoints.scope_of(&layer), state.backward);
+        let node = Node { op, inputs: ids, outputs: ids_out.clone(), layer, checkpoint, after: Vec::new(), backward };
         state.recording.nodes.push(node);
         drop(state);
         ids_out.into_iter().map(|id| Var::new(self, id)).collect()
@@ -331,7 +335,7 @@ impl Graph {
         };
         let outputs: Vec<TensorId> = node.outputs.iter().enumerate().map(again).collect();
         let after = after.to_vec();
-        let node = Node { inputs, outputs: outputs.clone(), checkpoint: None, after, ..node.clone() };
+        let node = Node { inputs, outputs: outputs.clone(), checkpoint: None, after, backward: true, ..node.clone() };
         self.state.borrow_mut().recording.nodes.push(node);
         outputs
     }

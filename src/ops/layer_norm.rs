@@ -1,5 +1,6 @@
 //! Layer normalisation over the last axis (Ba, Kiros and Hinton 2016), also fused with the residual sum before it.
 
+use super::choices::Knob;
 use super::team::Team;
 use super::{Backward, Op};
 use crate::error::Result;
@@ -94,7 +95,7 @@ impl Op for LayerNorm {
         let (rows, columns) = rows_and_columns(cx.input_shape(0));
         let team = Team::choose(cx.capabilities(), columns);
         // Weight and bias are read once for all the rows of a team.
-        let rounds = if cx.capabilities().software { 16 } else { (rows / 4096).clamp(1, 8) };
+        let rounds = Knob::LayerNormRounds.value(cx.capabilities(), rows);
         let defines = team.keeping(&[
             ("RESIDUAL", u32::from(self.residual)),
             ("WEIGHT", u32::from(self.weight)),
@@ -164,7 +165,7 @@ impl Op for LayerNormBackward {
         let (rows, columns) = rows_and_columns(cx.input_shape(0));
         let team = Team::choose(cx.capabilities(), columns);
         // Each team leaves a row of partial sums: few teams on a CPU, enough to fill a GPU elsewhere.
-        let rounds = rows.div_ceil(if cx.capabilities().software { 64 } else { 1024 }).max(4);
+        let rounds = rows.div_ceil(Knob::LayerNormTeams.value(cx.capabilities(), rows)).max(4);
         let teams = rows.div_ceil(rounds);
         let defines = team.keeping(&[
             ("RESIDUAL", u32::from(self.residual)),
@@ -203,7 +204,7 @@ impl Op for LayerNormBackward {
 
 /// The second stage of dweight and dbias.
 fn parameter_sums(cx: &Lower<'_>, partial: Operand, teams: usize, team: &Team) -> Dispatch {
-    let slices = if cx.capabilities().software { 1 } else { 16 };
+    let slices = Knob::LayerNormSlices.value(cx.capabilities(), teams);
     let groups = (2 * team.parts).div_ceil(256 / slices) as u32;
     let defines = [("VECTOR", u32::from(team.vector)), ("SLICES", slices as u32)];
     Dispatch::new("layer_norm_parameters", &defines, groups)

@@ -1,5 +1,5 @@
 //! The ops: one file each, with its shape rule, its forward, its backward, and which kernel it takes and why. `ops/x.rs` runs
-//! `shaders/x*.wgsl`.
+//! `shaders/x*.wgsl`. Variants that depend on the device are chosen by the table in [`choices`].
 //!
 //! # The contract of every backward rule
 //! 1. It gets the gradient of the loss with respect to each *output* ([`Backward::grad`]); `None` means that nothing
@@ -15,6 +15,7 @@
 
 pub mod attention;
 pub mod batch_norm;
+pub mod choices;
 pub mod conv;
 pub mod dropout;
 pub mod elementwise;

@@ -1,5 +1,6 @@
 //! Pooling over time: masked mean, weighted sums, attention and attentive statistics from scores.
 
+use super::choices::Knob;
 use super::team::Team;
 use super::{Backward, Op};
 use crate::error::Result;
@@ -72,7 +73,7 @@ impl Op for Pooling {
         let vector = shape.axis(2).is_multiple_of(4);
         let part = if vector { 4 } else { 1 };
         // A GPU needs more invocations than one per part; a CPU does not.
-        let slices = if cx.capabilities().software { 1 } else { 8 };
+        let slices = Knob::PoolingSlices.value(cx.capabilities(), shape.axis(1));
         let defines = [
             ("VECTOR", u32::from(vector)),
             ("SLICES", slices as u32),

@@ -6,10 +6,12 @@
 //! a bias, workgroups share a result and a second dispatch of the same kernel adds their parts: every order is fixed. No sum is
 //! one long chain, so the f32 error stays near 1e-6 for a million terms.
 
+use super::choices::Knob;
 use super::elementwise::{Binary, BinaryFunction, fill};
 use super::shape_ops::axis_exists;
 use super::{Backward, Op};
 use crate::error::Result;
+use crate::gpu::Capabilities;
 use crate::graph::{DType, Shape, Tensor, Var};
 use crate::plan::{Dispatch, Lower, Operand};
 use std::any::Any;
@@ -101,10 +103,10 @@ impl Op for Reduce {
 
     fn lower(&self, cx: &mut Lower<'_>) -> Result<()> {
         let [outer, n, inner] = self.view(cx.input_shape(0));
-        let software = cx.capabilities().software;
-        let stage = Stage { function: self.reduction.function(), outer, n, inner, splits: 1, software, last: None };
+        let (function, capabilities) = (self.reduction.function(), cx.capabilities());
+        let stage = Stage { function, outer, n, inner, splits: 1, capabilities, last: None };
         let (from, to) = (cx.input(0), cx.output(0));
-        let splits = stage.best_splits(cx);
+        let splits = stage.best_splits();
         let last = Some(*self);
         if splits == 1 {
             cx.emit(Stage { last, ..stage }.dispatch(from, to));
@@ -133,13 +135,13 @@ impl Reduce {
 
 /// One dispatch of a reduction: `[outer, n, inner]` to `[outer, splits, inner]`.
 #[derive(Debug, Clone, Copy)]
-struct Stage {
+struct Stage<'a> {
     function: u32,
     outer: usize,
     n: usize,
     inner: usize,
     splits: usize,
-    software: bool,
+    capabilities: &'a Capabilities,
     /// Whose scale and root to apply, in the last stage.
     last: Option<Reduce>,
 }
@@ -147,7 +149,7 @@ struct Stage {
 /// Rows or columns that an invocation should have at least before another workgroup shares its work.
 const FEWEST: usize = 8;
 
-impl Stage {
+impl Stage<'_> {
     fn by_rows(&self) -> bool {
         self.inner == 1
     }
@@ -162,13 +164,12 @@ impl Stage {
 
     /// Invocations that share a row, or items side by side in a workgroup.
     fn width(&self) -> usize {
+        let alone = |many| Knob::ReduceAlone.value(self.capabilities, many) == 1;
         match (self.by_rows(), self.n) {
             // without cores to fill, invocations that meet cost more than they bring
-            (true, _) if self.software && self.outer >= 64 => 1,
-            (false, _) if self.software && self.items() >= 64 => 64,
-            (true, ..=16) => 1,
-            (true, ..=1024) => 8,
-            (true, _) => 64,
+            (true, _) if alone(self.outer) => 1,
+            (false, _) if alone(self.items()) => 64,
+            (true, n) => Knob::ReduceLanes.value(self.capabilities, n),
             (false, ..=16) => 64,
             (false, _) => match self.items() {
                 items @ ..=7 => items.next_power_of_two(),
@@ -192,12 +193,8 @@ impl Stage {
     }
 
     /// How many workgroups should share a result so that the device is busy.
-    fn best_splits(&self, cx: &Lower<'_>) -> usize {
-        let wanted = match cx.capabilities() {
-            _ if self.software => 16,
-            of if of.discrete => 1024,
-            _ => 128,
-        };
+    fn best_splits(&self) -> usize {
+        let wanted = Knob::ReduceWorkgroups.value(self.capabilities, self.blocks());
         let (loads, sharing) = match self.by_rows() {
             true => (self.n / if self.vector() { 4 } else { 1 }, self.width()),
             false => (self.n, 64 / self.width()),
@@ -236,9 +233,8 @@ impl Stage {
 
 /// Emits the sum of `pieces` arrays of `elements` each that lie one behind the other, in their order.
 pub(super) fn add_pieces(cx: &mut Lower<'_>, pieces: usize, elements: usize, from: Operand, to: Operand) {
-    let software = cx.capabilities().software;
-    let function = Reduction::Sum.function();
-    let stage = Stage { function, outer: 1, n: pieces, inner: elements, splits: 1, software, last: None };
+    let (function, capabilities) = (Reduction::Sum.function(), cx.capabilities());
+    let stage = Stage { function, outer: 1, n: pieces, inner: elements, splits: 1, capabilities, last: None };
     cx.emit(stage.dispatch(from, to));
 }
 

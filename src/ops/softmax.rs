@@ -1,5 +1,6 @@
 //! Softmax and log-softmax along any axis, masked or not.
 
+use super::choices::Knob;
 use super::elementwise::groups;
 use super::team::Team;
 use super::{Backward, Op};
@@ -98,7 +99,7 @@ impl Softmax {
             });
         }
         let team = Team::of_any_length(cx.capabilities(), size);
-        let rounds = if cx.capabilities().software { 16 } else { 1 };
+        let rounds = Knob::SoftmaxRounds.value(cx.capabilities(), outer);
         let dispatch = Dispatch::new(shaders[0], &team.defines(&flags), team.groups(outer, rounds))
             .set("rows", outer)
             .set("columns", size)

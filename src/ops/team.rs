@@ -1,5 +1,6 @@
 //! How kernels that reduce rows (layer norm, softmax, cross entropy) spread a row over invocations: `shaders/shared/team.wgsl`.
 
+use super::choices::Knob;
 use crate::gpu::Capabilities;
 
 /// `lanes` invocations share a row and `teams` rows share a workgroup; each lane holds up to `keep` parts of a row in registers, and a
@@ -24,19 +25,20 @@ impl Team {
         let vector = columns.is_multiple_of(4);
         let parts = if vector { columns / 4 } else { columns };
         let fixed = capabilities.fixed_subgroup().map(|size| size as usize);
-        let (lanes, subgroup, most) = if capabilities.software {
+        let [most, threads] = [Knob::RowParts, Knob::RowThreads].map(|knob| knob.value(capabilities, parts));
+        let (lanes, subgroup) = if capabilities.software {
             // One SIMD register of lanes, many values in each: a software driver pays for loads and barriers.
-            (if parts == 1 { 1 } else { 8 }, fixed == Some(8), 32)
+            (if parts == 1 { 1 } else { 8 }, fixed == Some(8))
         } else {
-            match fixed.filter(|size| (16..=64).contains(size) && parts > 2 && parts <= 8 * size) {
-                Some(size) => (size, true, 8),
-                None => (parts.div_ceil(4).next_power_of_two().min(256), false, 8),
+            match fixed.filter(|size| (16..=64).contains(size) && parts > 2 && parts <= most * size) {
+                Some(size) => (size, true),
+                None => (parts.div_ceil(4).next_power_of_two().min(256), false),
             }
         };
         let keep = parts.div_ceil(lanes).min(most);
         Team {
             lanes,
-            teams: (if capabilities.software { 8 } else { 128 } / lanes).max(1),
+            teams: (threads / lanes).max(1),
             keep,
             tiles: parts.div_ceil(lanes * keep),
             vector,

@@ -1,8 +1,8 @@
 //! What ops emit: dispatches over operands. Plain data; no GPU object is made here.
 
 use crate::error::Error;
-use crate::gpu::{Capabilities, KernelKey, MOST_MEMBERS};
-use crate::graph::{Node, Recording, Shape, Tensor, TensorId};
+use crate::gpu::{Capabilities, CooperativeMatrices, KernelKey, MOST_MEMBERS};
+use crate::graph::{Node, Precision, Recording, Shape, Tensor, TensorId};
 
 /// What a dispatch binds.
 #[derive(Debug, Clone)]
@@ -128,10 +128,16 @@ pub struct Lower<'a> {
     pub(super) stage: usize,
 }
 
-impl Lower<'_> {
+impl<'a> Lower<'a> {
     /// What the device can do.
-    pub fn capabilities(&self) -> &Capabilities {
+    pub fn capabilities(&self) -> &'a Capabilities {
         self.capabilities
+    }
+
+    /// The cooperative matrices that products may run on: in mixed precision, where the device was opened with them.
+    pub fn cooperative_matrices(&self) -> Option<&CooperativeMatrices> {
+        let mixed = self.recording.precision == Precision::Mixed;
+        self.capabilities.cooperative_matrices().filter(|_| mixed)
     }
 
     /// The node's input `index`, to be bound.

@@ -18,12 +18,15 @@ mod schedule;
 mod storage;
 mod store;
 mod texture_plan;
+#[cfg(feature = "weights")]
+mod trace;
 mod traffic;
 
 pub use autodiff::{Differentiated, differentiate};
 pub use batch::{Batch, Values};
 pub use lower::{Dispatch, Lower, Operand, Scalar};
 pub use memory::{Life, Slots, assign};
+pub use profile::{Pass, Profile, ProfileRow, ProfiledDispatch};
 pub use program::{Location, Program};
 pub use store::{Chunk, ParameterStore, Place};
 pub use texture_plan::{TexturePlan, TextureRead};
@@ -151,7 +154,7 @@ impl Plan {
         &self.gpu
     }
 
-    /// The dispatches, for profiles.
+    /// The dispatches.
     pub fn program(&self) -> &Program {
         &self.program
     }

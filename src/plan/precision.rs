@@ -2,8 +2,11 @@
 //!
 //! Kept as halves are activations and their gradients that only kernels of [`KERNELS`] touch, each by an array that can hold them
 //! (`gpu/halves.rs`). 32-bit floats stay: what the caller writes and reads, parameters with their gradients and moments, the statistics
-//! of norms and of attention, scores and losses (whose last axis is short). All arithmetic stays 32-bit. Weights are read as they are: a copy of them as halves would take more memory, not less.
+//! of norms and of attention, scores and losses (whose last axis is short). All arithmetic stays 32-bit. Weights are read as they are: a
+//! copy of them as halves would take more memory, not less. Products on cooperative matrices, where the device was opened with them,
+//! pack what is not yet halves for themselves.
 
+use super::lives::Workspace;
 use super::lower::{Dispatch, Operand};
 use super::{is_external, keep};
 use crate::error::Result;
@@ -14,7 +17,7 @@ use std::collections::{HashMap, HashSet};
 
 /// The kernels that may read and write halves. Losses, norms over a batch, convolutions, recurrences and optical flow are not among
 /// them: what those touch stays 32-bit.
-const KERNELS: [&str; 30] = [
+const KERNELS: [&str; 31] = [
     "attention_backward_kv",
     "attention_backward_kv_subgroup",
     "attention_backward_q",
@@ -35,6 +38,7 @@ const KERNELS: [&str; 30] = [
     "mask_rows",
     "matmul",
     "matmul_epilogue_backward",
+    "matmul_pack",
     "matmul_reduce",
     "matmul_subgroup",
     "place",
@@ -83,11 +87,40 @@ pub(super) fn halve(
     }
     for dispatch in dispatches {
         let held = operands(dispatch).filter(|(_, id)| halves.contains(&root_of(id)));
-        let mut names: Vec<String> = held.map(|(name, _)| name.to_string()).collect();
-        names.sort();
-        dispatch.kernel.halves = names;
+        let names: Vec<String> = held.map(|(name, _)| name.to_string()).collect();
+        // beside the workspaces that the op itself keeps as halves
+        dispatch.kernel.halves.extend(names);
+        dispatch.kernel.halves.sort();
     }
     Ok(())
+}
+
+/// Leaves out the dispatches that would copy halves as they are from a tensor to a workspace: who reads the copy reads the tensor.
+pub(super) fn leave_out_copies(dispatches: &mut Vec<Dispatch>, workspaces: &mut [Workspace]) {
+    let copies: HashMap<usize, TensorId> = dispatches.iter().filter_map(copied).collect();
+    dispatches.retain(|dispatch| copied(dispatch).is_none());
+    let bound = dispatches.iter_mut().flat_map(|dispatch| &mut dispatch.bindings);
+    for (_, operand) in bound {
+        if let Operand::Workspace(index) = operand
+            && let Some(tensor) = copies.get(index)
+        {
+            workspaces[*index].0 = 0;
+            *operand = Operand::Tensor(*tensor);
+        }
+    }
+}
+
+/// The workspace that `dispatch` copies a tensor of halves to without padding it, and the tensor.
+fn copied(dispatch: &Dispatch) -> Option<(usize, TensorId)> {
+    if dispatch.kernel.shader != "matmul_pack" || !dispatch.kernel.halves.iter().any(|name| name == "x") {
+        return None;
+    }
+    let scalar = |name: &str| dispatch.scalars.iter().find(|(scalar, _)| *scalar == name).map(|(_, value)| *value);
+    let padded = scalar("rows") != scalar("padded_rows") || scalar("columns") != scalar("padded_columns");
+    match dispatch.bindings[..] {
+        [("x", Operand::Tensor(tensor)), ("packed", Operand::Workspace(index))] if !padded => Some((index, tensor)),
+        _ => None,
+    }
 }
 
 /// The arrays of a kernel that may hold halves.

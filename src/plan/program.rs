@@ -1,6 +1,7 @@
 //! A list of dispatches with their pipelines, bind groups and uniforms ready, replayed by re-encoding.
 
 use super::lower::{Dispatch, Operand, Scalar, fold};
+use super::profile::{Pass, ProfiledDispatch, medians, times};
 use super::texture_plan::{TexturePlan, TextureRead};
 use super::traffic::{Bound, Count, Traffic};
 use crate::error::{Error, Result};
@@ -40,6 +41,8 @@ struct Step {
     kernel: Arc<Kernel>,
     bind_group: wgpu::BindGroup,
     groups: [u32; 3],
+    /// Of all that is bound but uniforms.
+    bytes: u64,
     label: String,
     nodes: Vec<usize>,
 }
@@ -95,11 +98,13 @@ impl Program {
             for (((dispatch, kernel), reads), block) in dispatches.iter().zip(kernels).zip(&textures.reads).zip(blocks)
             {
                 let bind_group = binder.bind(block, dispatch, &kernel, reads)?;
-                count.dispatch(binder.bound(dispatch, &kernel)?);
+                let bound = binder.bound(dispatch, &kernel)?;
+                let bytes = bound.iter().map(|bound| bound.bytes).sum();
+                count.dispatch(bound);
                 let [x, y, _] = fold(dispatch.groups);
                 let (nodes, label) = (dispatch.nodes.clone(), dispatch.label.clone());
                 let groups = [x, y, nodes.len() as u32];
-                steps.push(Step { copies: Vec::new(), kernel, bind_group, groups, label, nodes });
+                steps.push(Step { copies: Vec::new(), kernel, bind_group, groups, bytes, label, nodes });
                 for read in reads {
                     let Some(step) = read.filled_before.and_then(|before| steps.get_mut(before)) else { continue };
                     let from = binder.location(dispatch, &read.binding)?;
@@ -178,14 +183,24 @@ impl Program {
         }
     }
 
-    /// Microseconds of GPU time of each dispatch, from timestamp queries; one submission, waited for.
-    ///
-    /// # Errors
-    /// [`Error::Unsupported`] where the adapter has no timestamps between dispatches.
-    pub fn profile(&self) -> Result<Vec<f64>> {
-        super::profile::profile(&self.gpu, self.steps.len(), |encoder, range, queries| {
+    /// The dispatches with the GPU time of each, from timestamp queries: its median over `runs` runs, after one that does not count. They
+    /// are taken for an update's, of no op and layer: a plan knows better.
+    pub(crate) fn profile(&self, runs: usize) -> Result<Vec<ProfiledDispatch>> {
+        let record = |encoder: &mut wgpu::CommandEncoder, range, queries: &wgpu::QuerySet| {
             self.record(encoder, range, |pass, done| pass.write_timestamp(queries, done as u32));
-        })
+        };
+        let micros = medians(runs, || times(&self.gpu, self.steps.len(), record))?;
+        let profiled = |(step, micros): (&Step, f64)| ProfiledDispatch {
+            pass: Pass::Update,
+            op: step.kernel.key.shader,
+            layer: String::new(),
+            kernel: step.kernel.key.clone(),
+            workgroups: step.groups,
+            op_flops: 0,
+            bytes: step.bytes,
+            micros,
+        };
+        Ok(self.steps.iter().zip(micros).map(profiled).collect())
     }
 }
 

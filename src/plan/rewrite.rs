@@ -51,10 +51,10 @@ fn merge_next(recording: &mut Recording, alive: &mut [bool], index: usize, kept:
         outputs.push(result);
     }
     // the layer that holds the weights says more than the one that adds the residual
-    let (layer, checkpoint) = (node.layer.clone(), node.checkpoint);
+    let (layer, checkpoint, backward) = (node.layer.clone(), node.checkpoint, next.backward);
     let made_of = node.inputs.iter().copied().max_by_key(|id| recording.producer(*id).map(|(index, _)| index));
     alive[index] = false;
-    recording.nodes[next_index] = Node { op, inputs, outputs, layer, checkpoint, after: Vec::new() };
+    recording.nodes[next_index] = Node { op, inputs, outputs, layer, checkpoint, after: Vec::new(), backward };
     // who waited for the result now waits for what it is made of: the merged node may itself need who waits
     if let Some(made_of) = made_of {
         let waiting = recording.nodes.iter_mut().flat_map(|node| &mut node.after).filter(|id| **id == result);
@@ -88,15 +88,14 @@ fn compact(mut recording: Recording, alive: &[bool]) -> Recording {
     recording
 }
 
-/// Inserts a copy of each tensor in `shared` so that the copy alone can be placed where the caller wants it; returns the
-/// copies.
+/// Adds a copy of `id`, a gradient, so that the copy alone can be placed where the caller wants it; returns the copy.
 pub fn copy_of(recording: &mut Recording, id: TensorId, op: Arc<dyn crate::ops::Op>, layer: String) -> TensorId {
     let copy = TensorId(recording.tensors.len() as u32);
     let node = recording.nodes.len();
     let tensor = Tensor { source: Source::Node { node, output: 0 }, ..recording.tensor(id).clone() };
     recording.tensors.push(tensor);
     let (inputs, outputs) = (vec![id], vec![copy]);
-    recording.nodes.push(Node { op, inputs, outputs, layer, checkpoint: None, after: Vec::new() });
+    recording.nodes.push(Node { op, inputs, outputs, layer, checkpoint: None, after: Vec::new(), backward: true });
     copy
 }
 

@@ -61,6 +61,7 @@ impl Draft {
         let mut lowered = lower_all(store, &recording)?;
         if recording.precision == Precision::Mixed {
             precision::halve(&mut recording, &storage.root, &mut lowered.dispatches, &storage.gradients)?;
+            precision::leave_out_copies(&mut lowered.dispatches, &mut lowered.workspaces);
         }
         let layout = Layout::choose(store, &recording, &storage, &lowered)?;
         let memory = report(store, &layout, &storage.gradients);

@@ -352,6 +352,11 @@ impl Optimizer {
         program.encode(encoder);
     }
 
+    /// What an update runs, in order.
+    pub(super) fn programs(&self) -> [&Program; 2] {
+        [&self.accumulate_more, &self.update]
+    }
+
     /// Number of dispatches of one update.
     pub fn dispatches(&self) -> usize {
         self.update.len()

@@ -5,7 +5,7 @@ use super::running;
 use crate::error::{Error, Result};
 use crate::gpu::{Gpu, Readback};
 use crate::graph::{Graph, LOSS_SCALE, Precision};
-use crate::plan::{Batch, MemoryReport, Mode, ParameterStore, Plan, Program, StepUniform, Values};
+use crate::plan::{Batch, MemoryReport, Mode, ParameterStore, Plan, Profile, Program, StepUniform, Values};
 use std::collections::VecDeque;
 
 /// Losses in flight before a step waits for the oldest.
@@ -192,6 +192,32 @@ impl Trainer {
             self.optimizer.encode(encoder);
         }
         self.running.encode(encoder);
+    }
+
+    /// GPU time of every dispatch of a step on `batch`, its update among them: medians over `runs` runs. What it trains is afterwards as
+    /// it was. To be called when no step is under way ([`Trainer::finish`]).
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] where the adapter has no timestamps between dispatches.
+    pub fn profile(&mut self, batch: &Batch, runs: usize) -> Result<Profile> {
+        let (values, state) = (self.store.download()?, self.state()?);
+        let profile = self.profile_step(batch, runs);
+        self.store.upload(&values)?;
+        self.optimizer.reset_status();
+        self.resume(self.step, self.updates, &state)?;
+        profile
+    }
+
+    fn profile_step(&self, batch: &Batch, runs: usize) -> Result<Profile> {
+        batch.write_to(&self.plan)?;
+        self.plan.set_step(StepUniform { seed: self.seed, index: self.step as u32, reserved: [0; 2] });
+        let mut profile = self.plan.profile(runs)?;
+        // what the update does to the parameters is undone: any rate will do
+        self.optimizer.prepare(self.updates + 1, StepSettings { learning_rate: 0.0, beta1: None });
+        for program in self.optimizer.programs().into_iter().chain([&self.running]) {
+            profile.dispatches.extend(program.profile(runs)?);
+        }
+        Ok(profile)
     }
 
     /// Waits for all steps and returns the reports not yet returned.

@@ -346,8 +346,11 @@ fn value_range(series: &[BarSeries], options: &BarsOptions) -> Option<(f64, f64)
     Some(match options.scale {
         Scale::Linear if low == 0.0 && high == 0.0 => (0.0, 1.0),
         Scale::Linear => (low.min(0.0), high.max(0.0)),
-        // The shortest bar still has some length.
-        Scale::Log => (low / (high / low).powf(0.15).max(1.5), high),
+        // The shortest bar still has some length; lengths over decades are read from a decade.
+        Scale::Log => {
+            let below = low / (high / low).powf(0.15).max(1.5);
+            (if high < 10.0 * low { below } else { 10f64.powf(below.log10().floor()) }, high)
+        }
     })
 }
 

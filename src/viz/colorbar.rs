@@ -34,6 +34,11 @@ impl ColorBar {
         self.axis.place(value, 0.0, 1.0)
     }
 
+    /// Round values and their labels.
+    pub fn ticks(&self) -> impl Iterator<Item = (f64, &str)> {
+        self.axis.ticks()
+    }
+
     /// Pixels from the heat map's right edge to the end of the bar's labels.
     pub fn room(&self) -> f64 {
         let title = if self.title.is_empty() { 0.0 } else { LABEL_SIZE + 8.0 };
@@ -41,7 +46,7 @@ impl ColorBar {
     }
 
     fn label_width(&self) -> f64 {
-        text::widest(self.axis.ticks().map(|(_, label)| label), TICK_SIZE)
+        text::widest(self.ticks().map(|(_, label)| label), TICK_SIZE)
     }
 
     /// Draws the bar to the right of `beside`.
@@ -56,7 +61,7 @@ impl ColorBar {
             canvas.fill(slice, viridis((f64::from(i) + 0.5) / f64::from(steps)));
         }
         canvas.frame(bar, Stroke::new(INK, 0.6));
-        for (value, label) in self.axis.ticks() {
+        for (value, label) in self.ticks() {
             let at = self.axis.place(value, bar.bottom, bar.top);
             canvas.line((bar.right, at), (bar.right + 3.0, at), Stroke::new(INK, 0.8));
             canvas.text(label, (bar.right + 6.0, at), Font::TICK);

@@ -6,7 +6,7 @@ use super::canvas::{Canvas, Font, Point, Stroke, picture};
 use super::colorbar::ColorBar;
 use super::image::range_of;
 use super::legend::Header;
-use super::style::{BORDER, GRID, INK, TITLE_SIZE, WHITE, mix, viridis};
+use super::style::{BORDER, GRID, INK, TICK_SIZE, TITLE_SIZE, WHITE, mix, viridis};
 use super::text;
 use crate::{Error, Result};
 
@@ -71,12 +71,14 @@ pub fn surface(
     let bar = ColorBar::new(f64::from(low), f64::from(high), &options.value_label);
     let header_room = (options.width + bar.room()).max(text::width(&options.title, TITLE_SIZE * 1.05).min(640.0));
     let header = Header::new(&options.title, Vec::new(), header_room);
-    let scene = Scene::new(options, header.height());
+    let scene =
+        Scene::new(options, header.height(), text::widest(bar.ticks().map(|(_, label)| label), TICK_SIZE) + 10.0);
     let area = scene.area;
     let height = (area.bottom).max(ColorBar::bottom(area)) + BORDER;
     picture(path.as_ref(), header_room + 2.0 * BORDER, height, |canvas| {
         header.draw(canvas, BORDER);
         scene.draw_ground(canvas, options);
+        scene.draw_heights(canvas, &bar);
         scene.draw_surface(canvas, values, [rows, columns], &bar);
         bar.draw(canvas, area);
     })
@@ -92,15 +94,16 @@ struct Scene {
 }
 
 impl Scene {
-    fn new(options: &SurfaceOptions, top: f64) -> Self {
+    /// `beside` pixels are kept to the left, for the heights' labels.
+    fn new(options: &SurfaceOptions, top: f64, beside: f64) -> Self {
         let [turn, above] = [options.view.0, options.view.1].map(|degrees| degrees.to_radians().sin_cos());
         // the turned unit square is at most sin + cos wide; labels stand beside it
         let wide = turn.0 + turn.1;
-        let scale = (options.width - 60.0) / wide;
+        let scale = (options.width - 40.0 - beside) / wide;
         let (depth, rise) = (scale * wide * above.0, scale * HEIGHT * above.1);
         let height = depth + rise + 46.0;
         let area = super::canvas::Rect { left: BORDER, top, right: BORDER + options.width, bottom: top + height };
-        let middle = (area.left + options.width / 2.0, top + rise + 8.0 + depth / 2.0);
+        let middle = (area.left + (options.width + beside) / 2.0, top + rise + 8.0 + depth / 2.0);
         Scene { turn, above, scale, middle, area }
     }
 
@@ -135,6 +138,16 @@ impl Scene {
         let (left, right) = (below(self.place(0.5, 1.0, 0.0)), below(self.place(1.0, 0.5, 0.0)));
         canvas.text(&format!("{columns} →"), (left.0 - 6.0, left.1), Font::LABEL.right().below());
         canvas.text(&format!("← {rows}"), (right.0 + 6.0, right.1), Font::LABEL.below());
+    }
+
+    /// The colour bar's ticks once more, up the left edge of the walls.
+    fn draw_heights(&self, canvas: &mut Canvas<'_>, bar: &ColorBar) {
+        for (value, label) in bar.ticks() {
+            let (x, y) = self.place(0.0, 1.0, bar.level(value));
+            canvas.line((x - 4.0, y), (x, y), Stroke::new(INK, 1.0));
+            canvas.text(label, (x - 7.0, y), Font::TICK.right());
+        }
+        canvas.line(self.place(0.0, 1.0, 0.0), self.place(0.0, 1.0, 1.0), Stroke::new(INK, 1.0));
     }
 
     fn draw_surface(&self, canvas: &mut Canvas<'_>, values: &[f32], [rows, columns]: [usize; 2], bar: &ColorBar) {

@@ -2,7 +2,7 @@
 //! rounding. As many kernels must do it here as the policy names.
 
 use crate::support::{Outcome, Value, discrete_gpu, float, gpu, portable_gpu, run_in};
-use limbic::gpu::Gpu;
+use limbic::gpu::{Cooperative, Gpu};
 use limbic::graph::{Graph, Precision, Shape, Var};
 use limbic::ops::attention::{AttentionMasks, AttentionOptions, Projections, attention};
 use std::collections::BTreeSet;
@@ -161,7 +161,9 @@ fn assert_kernels(halving: &BTreeSet<&str>, more: &[&'static str]) {
 #[test]
 fn kernels_with_subgroups_are_right_but_for_rounding() {
     let halving = compare(&gpu());
-    if gpu().capabilities().software && gpu().capabilities().fixed_subgroup() == Some(8) {
+    let capabilities = gpu().capabilities().clone();
+    let plain = capabilities.cooperative == Cooperative::Off;
+    if plain && capabilities.software && capabilities.fixed_subgroup() == Some(8) {
         let attention =
             ["attention_forward_subgroup", "attention_backward_q_subgroup", "attention_backward_kv_subgroup"];
         assert_kernels(&halving, &[&attention[..], &["matmul_subgroup"]].concat());

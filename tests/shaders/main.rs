@@ -2,6 +2,7 @@
 //! every language that a driver could ask for, and it stays within WebGPU's default limits. Tint, where it is installed, checks
 //! conformance and uniformity as well.
 
+mod cooperative;
 #[path = "../support/noop.rs"]
 mod noop;
 mod tint;
@@ -54,11 +55,12 @@ fn keys() -> BTreeSet<KernelKey> {
     // as the optimiser takes it in full precision
     let unscaled = KernelKey::new("gradient_clip", &[("SCALED", 0)]);
     let grouped = defaults.clone().filter_map(|key| with_members(&key));
-    defaults.chain([unscaled]).chain(grouped).chain(variants::taken()).collect()
+    let all = defaults.chain([unscaled]).chain(grouped).chain(variants::taken());
+    all.chain(cooperative::keys()).collect()
 }
 
-/// Kernels of one workgroup, or of one that never asks which it is.
-const WITHOUT_MEMBERS: [&str; 2] = ["constant", "gradient_clip"];
+/// Kernels of one workgroup, of one that never asks which it is, and of arrays that WGSL itself calls halves.
+const WITHOUT_MEMBERS: [&str; 3] = ["constant", "gradient_clip", "matmul_cooperative"];
 
 /// The kernel with all being members' own that may be, if it can have members.
 fn with_members(key: &KernelKey) -> Option<KernelKey> {
@@ -83,7 +85,7 @@ fn with_members(key: &KernelKey) -> Option<KernelKey> {
 /// Whether the kernel may use subgroup operations: by its name, or by the constant that switches them on.
 fn uses_subgroups(key: &KernelKey) -> bool {
     let switched_on = key.defines.iter().any(|(name, value)| name == "SUBGROUP" && *value != 0);
-    key.shader.ends_with("_subgroup") || switched_on
+    key.shader.ends_with("_subgroup") || key.shader == "matmul_cooperative" || switched_on
 }
 
 /// What is wrong with the kernels after `change`.
@@ -115,7 +117,8 @@ fn every_variant_validates_translates_and_is_portable_where_it_reads_through_tex
 fn the_variants_cover_every_kernel_that_plans_use() {
     // Kernels that no graph reaches: those that src/train/optimizer.rs and src/train/running.rs launch themselves.
     const OUTSIDE_PLANS: [&str; 5] = ["accumulate", "assign", "gradient_clip", "gradient_norm", "optimizer"];
-    let taken: BTreeSet<&str> = variants::taken().iter().map(|key| key.shader).collect();
+    let others = cooperative::keys();
+    let taken: BTreeSet<&str> = variants::taken().iter().chain(&others).map(|key| key.shader).collect();
     let missing: Vec<&str> = KERNELS
         .iter()
         .map(|(name, _)| *name)
@@ -131,7 +134,8 @@ fn tint_accepts_every_variant_where_it_is_installed() {
         return;
     };
     let mut faults = Vec::new();
-    for key in &keys() {
+    // the standard has no cooperative matrices yet
+    for key in keys().iter().filter(|key| key.shader != "matmul_cooperative") {
         let wgsl = key.wgsl().unwrap_or_else(|error| panic!("{error}"));
         faults.extend(tint.check(&wgsl, uses_subgroups(key)).err().map(|fault| format!("{key}:\n{fault}")));
     }

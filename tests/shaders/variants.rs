@@ -9,6 +9,7 @@ use limbic::models::msa::{
 };
 use limbic::ops::attention::{AttentionMasks, AttentionOptions, Projections, attention};
 use limbic::ops::batch_norm::{BatchNormOptions, Running};
+use limbic::ops::choices::{Knob, TABLE};
 use limbic::ops::conv::ConvOptions;
 use limbic::ops::loss::{Positives, constant, infonce_pairs, prototype_distances};
 use limbic::ops::masks::{combine_masks, look_ahead_mask};
@@ -45,6 +46,7 @@ pub fn taken() -> BTreeSet<KernelKey> {
                 keys.extend(kernels_of(&gpu, "reductions", |graph| reductions(graph, outer, n, inner)));
             }
             keys.extend(models(&gpu));
+            keys.extend(forced(kind));
             keys.extend(shared_gradient(&gpu));
         }
         keys
@@ -85,15 +87,16 @@ where
 }
 
 /// A convolution that takes in what follows it, because nothing of it is differentiated.
-fn normed(graph: &Graph, size: usize, bias: bool, residual: bool) -> Var<'_> {
-    let input = |name: &str, shape: &[usize]| graph.input(&format!("normed {size} {name}"), shape);
-    let bias = bias.then(|| input("bias", &[4]));
-    let conv = input("x", &[2, 3, size, 4]).conv(input("weight", &[4, 3, 1, 1]), bias, &ConvOptions::default());
-    let running = Running { mean: input("mean", &[4]), variance: input("variance", &[4]) };
-    let [scale, shift] = ["scale", "shift"].map(|name| residual.then(|| input(name, &[4])));
+fn normed<'g>(graph: &'g Graph, x: [usize; 4], weight: [usize; 4], bias: bool, residual: bool) -> Var<'g> {
+    let input = |name: &str, shape: &[usize]| graph.input(&format!("normed {x:?} {name}"), shape);
+    let filters = weight[0];
+    let bias = bias.then(|| input("bias", &[filters]));
+    let conv = input("x", &x).conv(input("weight", &weight), bias, &ConvOptions::default().same());
+    let running = Running { mean: input("mean", &[filters]), variance: input("variance", &[filters]) };
+    let [scale, shift] = ["scale", "shift"].map(|name| residual.then(|| input(name, &[filters])));
     let y = conv.batch_norm_by_running(scale, shift, running, 1e-3);
-    let y = if residual { (y + input("residual", &[2, 4, size, 4])).relu() } else { y.gelu() };
-    y * graph.input_with_grad(&format!("normed {size} factor"), y.shape())
+    let y = if residual { (y + input("residual", &[x[0], filters, x[2], x[3]])).relu() } else { y.gelu() };
+    y * graph.input_with_grad(&format!("normed {x:?} factor"), y.shape())
 }
 
 type Build = for<'g> fn(&'g Graph) -> Vec<Var<'g>>;
@@ -120,8 +123,11 @@ const ZOO: &[(&str, Build)] = &[
             convolved("long", &[4, 8, 64, 64], &[8, 8, 3, 3], options().padding(&[1])),
             convolved("filled up", &[1, 4, 6, 14], &[4, 4, 3, 3], options().padding(&[1])),
             convolved("phases", &[1, 4, 8, 16], &[4, 4, 3, 3], options().padding(&[1]).stride(&[2])),
-            normed(graph, 4, false, true),
-            normed(graph, 5, true, false),
+            convolved("many channels", &[8, 256, 8, 7], &[256, 256, 3, 3], options().padding(&[1])),
+            normed(graph, [2, 3, 4, 4], [4, 3, 1, 1], false, true),
+            normed(graph, [2, 3, 5, 4], [4, 3, 1, 1], true, false),
+            normed(graph, [8, 256, 8, 8], [256, 256, 3, 3], false, true),
+            normed(graph, [8, 256, 7, 7], [256, 256, 3, 3], true, false),
         ]
     }),
     ("windows", |graph| {
@@ -337,7 +343,7 @@ const ATTENTIONS: [(usize, usize, usize, usize); 7] = [
     (16, 16, 16, 16),
     (33, 64, 64, 64),
     (8, 40, 32, 20),
-    (5, 9, 128, 128),
+    (33, 9, 128, 128),
     (5, 9, 256, 256),
 ];
 
@@ -405,6 +411,46 @@ fn reductions(graph: &Graph, outer: usize, n: usize, inner: usize) -> Vec<Var<'_
         x.sum(),
         x.mean(),
     ]
+}
+
+/// What `cargo bench --bench tune` turns the table of choices to, on ops that ask for it.
+fn forced(kind: noop::Kind) -> BTreeSet<KernelKey> {
+    let knobs: BTreeSet<Knob> = TABLE.iter().map(|line| line.knob).collect();
+    let turned = knobs.into_iter().flat_map(|knob| knob.values().iter().map(move |value| (knob, *value)));
+    let kernels = |(knob, value): (Knob, u32)| {
+        let name = format!("{knob:?}");
+        let gpu = noop::gpu(kind, &GpuOptions { forced: vec![(name.clone(), value)], ..GpuOptions::default() });
+        kernels_in(Precision::F32, &gpu, &name, &|graph| one_op(graph, knob))
+    };
+    turned.flat_map(kernels).collect()
+}
+
+/// An op, or two, whose kernels `knob` chooses.
+fn one_op(graph: &Graph, knob: Knob) -> Vec<Var<'_>> {
+    let input = |name: &str, shape: &[usize]| graph.input_with_grad(name, shape);
+    match knob {
+        Knob::MatmulRows | Knob::MatmulColumns | Knob::MatmulPiece | Knob::MatmulTile => {
+            vec![input("x", &[64, 2048]).matmul_nt(input("weight", &[64, 2048]))]
+        }
+        Knob::MatmulScalarRows => vec![input("x", &[65, 33]).matmul_nt(input("weight", &[63, 33]))],
+        Knob::ConvRows | Knob::ConvTile | Knob::ConvWorkgroups => {
+            vec![input("x", &[4, 8, 16, 16]).conv(input("weight", &[72, 8, 3, 3]), None, &ConvOptions::default())]
+        }
+        Knob::AttentionRows | Knob::AttentionThreads | Knob::AttentionAcross => {
+            let options = AttentionOptions { heads: 2, scale: None, dropout: 0.0 };
+            let packed = Projections::Packed(input("x", &[2, 33, 3 * 2 * 64]));
+            vec![attention(packed, AttentionMasks::default(), options).output]
+        }
+        Knob::ReduceWorkgroups | Knob::ReduceLanes | Knob::ReduceAlone => {
+            let x = input("x", &[2, 1000, 64]);
+            vec![x.sum_axes(&[1]), x.sum_axes(&[2]), x.sum()]
+        }
+        _ => {
+            let x = input("x", &[6, 512]);
+            let pooled = input("steps", &[2, 5, 8]).masked_mean(graph.mask_input("mask", [2, 5]));
+            vec![x.layer_norm(None, None, 1e-5), x.softmax(1), pooled]
+        }
+    }
 }
 
 /// The sentiment models, training and scoring.

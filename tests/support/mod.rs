@@ -91,6 +91,8 @@ pub struct Outcome {
     pub loss: f32,
     /// The kernels that read or wrote halves.
     pub halving: BTreeSet<&'static str>,
+    /// The kernel of each dispatch.
+    pub kernels: Vec<&'static str>,
 }
 
 /// What losses are scaled by in mixed precision.
@@ -172,7 +174,8 @@ where
         .collect();
     let loss = plan.read("loss")?[0];
     let halving = plan.program().kernels().filter(|key| !key.halves.is_empty()).map(|key| key.shader).collect();
-    Ok(Outcome { outputs, gradients, loss, halving })
+    let kernels = plan.program().kernels().map(|key| key.shader).collect();
+    Ok(Outcome { outputs, gradients, loss, halving, kernels })
 }
 
 /// The loss of [`run`] in f64, recomputed from its f32 outputs.

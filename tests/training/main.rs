@@ -5,6 +5,7 @@ mod checkpoint_scopes;
 mod faults;
 mod learning;
 mod mixed;
+mod profile;
 mod resume;
 mod running;
 mod stopping;

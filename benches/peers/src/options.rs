@@ -52,7 +52,7 @@ pub struct Options {
 impl Options {
     pub fn pace(&self) -> Pace {
         let Options { quick, patience, replays, longest, .. } = *self;
-        Pace { quick, patience, replays, longest }
+        Pace { quick, patience, replays, longest, enough: 2.0 }
     }
 
     /// Whether the row `name` is to be measured.

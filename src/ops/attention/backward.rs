@@ -1,6 +1,6 @@
 //! The gradients of queries, keys and values: two kernels that recompute the scores tile by tile (Dao 2023), no atomics.
 
-use super::{Attention, dims, launch, mask_operand, traits};
+use super::{Attention, dims, launch, mask_operand};
 use crate::error::Result;
 use crate::graph::{DType, Shape, Tensor, Var};
 use crate::ops::{Backward, Op};
@@ -49,7 +49,7 @@ impl Op for AttentionBackward {
         let places = [op.query, op.key, op.value];
         let [query, key, value] = places.map(|place| cx.input_shape(place.input));
         let problem = op.problem(query, key, value);
-        let traits = traits(cx.capabilities());
+        let device = cx.capabilities();
         let (out, lse, dout) = (cx.input_count() - 3, cx.input_count() - 2, cx.input_count() - 1);
         let positions = query.axis(0) * op.heads * query.axis(1);
         let stats = cx.workspace(2 * positions);
@@ -69,10 +69,10 @@ impl Op for AttentionBackward {
                 .bind("mask", mask_operand(op, cx))
                 .bind("stats", stats)
         };
-        let of_queries = operands(cx, launch(&problem.backward_q(&traits)), stats.clone());
+        let of_queries = operands(cx, launch(&problem.backward_q(device)), stats.clone());
         let of_queries = of_queries.bind("dq", cx.output(op.query.input));
         cx.emit(dims(op, cx, of_queries, gradients));
-        let of_keys = operands(cx, launch(&problem.backward_kv(&traits)), stats);
+        let of_keys = operands(cx, launch(&problem.backward_kv(device)), stats);
         let of_keys = of_keys.bind("dk", cx.output(op.key.input)).bind("dv", cx.output(op.value.input));
         cx.emit(dims(op, cx, of_keys, gradients));
         Ok(())

@@ -1,15 +1,7 @@
 //! Which attention kernel a problem takes, with which constants and how many workgroups. Plain data in, plain data out.
 
-/// What the choice of a kernel may depend on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct DeviceTraits {
-    /// A software adapter: loads are dear, subgroup broadcasts free.
-    pub is_cpu: bool,
-    /// The subgroup size, if the device has subgroup operations and only one size.
-    pub subgroup_fixed: Option<u32>,
-    /// A discrete GPU.
-    pub discrete: bool,
-}
+use crate::gpu::Capabilities;
+use crate::ops::choices::Knob;
 
 /// One attention: `q [batch, query_len, heads * head_dim]`, `k [batch, key_len, heads * head_dim]`,
 /// `v [batch, key_len, heads * value_dim]`.
@@ -48,11 +40,12 @@ impl Problem {
         ]
     }
 
-    fn tiled(&self, shader: &'static str, rows: u32) -> Kernel {
+    fn tiled(&self, device: &Capabilities, shader: &'static str, rows: u32) -> Kernel {
         let chunks = self.head_dim.max(self.value_dim).div_ceil(4);
-        let threads_x = if chunks > 16 { 16 } else { 8 };
+        let [threads, threads_x] =
+            [Knob::AttentionThreads, Knob::AttentionAcross].map(|knob| knob.value(device, chunks as usize) as u32);
         // A thread owns four rows; a short sequence takes a smaller workgroup.
-        let threads_y = rows.div_ceil(4).next_power_of_two().clamp(4, 128 / threads_x);
+        let threads_y = rows.div_ceil(4).next_power_of_two().clamp(4, threads / threads_x);
         let depth = chunks.min(8);
         let out_vecs = chunks.div_ceil(threads_x);
         // As many staged rows as fit where the score operands were.
@@ -71,11 +64,12 @@ impl Problem {
     }
 
     /// The kernel for software adapters, if this is one whose subgroup size is known and fits.
-    fn subgroup(&self, device: &DeviceTraits, shader: &'static str, rows: u32) -> Option<Kernel> {
-        let lanes = device.subgroup_fixed.filter(|lanes| device.is_cpu && matches!(lanes, 4 | 8 | 16))?;
+    fn subgroup(&self, device: &Capabilities, shader: &'static str, rows: u32) -> Option<Kernel> {
+        let lanes = device.fixed_subgroup().filter(|lanes| device.software && matches!(lanes, 4 | 8 | 16))?;
         let chunks = self.head_dim.max(self.value_dim).div_ceil(4);
         // More rows per lane use each load more often; fewer compile faster, and idle less when there are few rows.
-        let fitting = (64 / chunks).min(32 / lanes).min(rows.div_ceil(lanes));
+        let listed = Knob::AttentionRows.value(device, chunks as usize) as u32;
+        let fitting = listed.min(32 / lanes).min(rows.div_ceil(lanes));
         let per_lane = [4, 2].into_iter().find(|&count| count <= fitting).unwrap_or(1);
         let mut consts = self.flags();
         consts.extend([
@@ -88,9 +82,9 @@ impl Problem {
     }
 
     /// `out` and `lse` from `q`, `k`, `v`.
-    pub fn forward(&self, device: &DeviceTraits) -> Kernel {
+    pub fn forward(&self, device: &Capabilities) -> Kernel {
         self.subgroup(device, "attention_forward_subgroup", self.query_len)
-            .unwrap_or_else(|| self.tiled("attention_forward", self.query_len))
+            .unwrap_or_else(|| self.tiled(device, "attention_forward", self.query_len))
     }
 
     /// `stats` from `dout`, `out` and `lse`; before the other two backward kernels.
@@ -103,20 +97,20 @@ impl Problem {
     }
 
     /// `dq` from `q`, `k`, `v`, `dout` and `stats`.
-    pub fn backward_q(&self, device: &DeviceTraits) -> Kernel {
+    pub fn backward_q(&self, device: &Capabilities) -> Kernel {
         self.subgroup(device, "attention_backward_q_subgroup", self.query_len)
-            .unwrap_or_else(|| self.tiled("attention_backward_q", self.query_len))
+            .unwrap_or_else(|| self.tiled(device, "attention_backward_q", self.query_len))
     }
 
     /// `dk` and `dv` from `q`, `k`, `v`, `dout` and `stats`.
-    pub fn backward_kv(&self, device: &DeviceTraits) -> Kernel {
+    pub fn backward_kv(&self, device: &Capabilities) -> Kernel {
         self.subgroup(device, "attention_backward_kv_subgroup", self.key_len)
-            .unwrap_or_else(|| self.tiled("attention_backward_kv", self.key_len))
+            .unwrap_or_else(|| self.tiled(device, "attention_backward_kv", self.key_len))
     }
 
     /// The probabilities `[batch, heads, query_len, key_len]` from `q`, `k` and `lse`.
-    pub fn weights(&self) -> Kernel {
-        let mut kernel = self.tiled("attention_weights", self.query_len);
+    pub fn weights(&self, device: &Capabilities) -> Kernel {
+        let mut kernel = self.tiled(device, "attention_weights", self.query_len);
         kernel.consts.retain(|(name, _)| *name != "DROPOUT");
         kernel
     }
@@ -125,6 +119,7 @@ impl Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ops::choices::{Class, capabilities};
 
     fn constant(kernel: &Kernel, name: &str) -> u32 {
         kernel.consts.iter().find(|(known, _)| *known == name).map_or(0, |(_, value)| *value)
@@ -149,7 +144,7 @@ mod tests {
 
     #[test]
     fn tiles_fit_portable_limits_and_divide_their_work() {
-        let device = DeviceTraits { is_cpu: false, subgroup_fixed: None, discrete: true };
+        let device = capabilities(Class::Discrete, None);
         for problem in problems() {
             let kernel = problem.backward_kv(&device);
             let get = |name| constant(&kernel, name);
@@ -170,7 +165,7 @@ mod tests {
     fn subgroups_are_for_software_adapters_and_cover_every_row() {
         for problem in problems() {
             for lanes in [4, 8, 16] {
-                let device = DeviceTraits { is_cpu: true, subgroup_fixed: Some(lanes), discrete: false };
+                let device = capabilities(Class::Software, Some(lanes));
                 let kernel = problem.forward(&device);
                 assert_eq!(kernel.shader, "attention_forward_subgroup");
                 let (rows, group) = (constant(&kernel, "ROWS"), constant(&kernel, "GROUP"));
@@ -183,7 +178,7 @@ mod tests {
                 assert!(kernel.workgroups * rows * lanes >= 6 * problem.query_len, "{problem:?} takes {kernel:?}");
             }
         }
-        let hardware = DeviceTraits { is_cpu: false, subgroup_fixed: Some(32), discrete: true };
+        let hardware = capabilities(Class::Discrete, Some(32));
         assert!(problems().all(|problem| problem.backward_q(&hardware).shader == "attention_backward_q"));
     }
 }

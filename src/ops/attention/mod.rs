@@ -9,10 +9,9 @@ mod weights;
 use super::dropout::Dropout;
 use super::{Backward, Op};
 use crate::error::Result;
-use crate::gpu::Capabilities;
 use crate::graph::{DType, Shape, Tensor, Var};
 use crate::plan::{Dispatch, Lower, Operand};
-use kernel::{DeviceTraits, Problem};
+use kernel::Problem;
 use std::any::Any;
 
 /// Queries, keys and values, as the projections left them.
@@ -248,7 +247,7 @@ impl Op for Attention {
             cx.input_shape(self.key.input),
             cx.input_shape(self.value.input),
         );
-        let chosen = problem.forward(&traits(cx.capabilities()));
+        let chosen = problem.forward(cx.capabilities());
         let dispatch = launch(&chosen)
             .bind("q", cx.input(self.query.input))
             .bind("k", cx.input(self.key.input))
@@ -320,14 +319,6 @@ fn dims(op: &Attention, cx: &Lower<'_>, dispatch: Dispatch, gradients: [Option<S
         .set("node", op.dropout.map_or(0, |dropout| dropout.key as usize))
         .set_float("scale", op.scale)
         .set_float("dropout", op.dropout.map_or(0.0, |dropout| dropout.probability))
-}
-
-fn traits(capabilities: &Capabilities) -> DeviceTraits {
-    DeviceTraits {
-        is_cpu: capabilities.software,
-        subgroup_fixed: capabilities.fixed_subgroup(),
-        discrete: capabilities.discrete,
-    }
 }
 
 /// Which keys each query sees, 32 to a word: `[batch or 1, query_len, words]`. Inputs: key mask and pair mask where there are.

@@ -84,7 +84,7 @@ impl Op for AttentionWeights {
         let (query, key) = (cx.input_shape(0), cx.input_shape(key_input));
         let problem = op.problem(query, key, key);
         let mask = (cx.input_count() > key_input + 2).then(|| cx.input(key_input + 2));
-        let dispatch = launch(&problem.weights())
+        let dispatch = launch(&problem.weights(cx.capabilities()))
             .bind("q", cx.input(0))
             .bind("k", cx.input(key_input))
             .bind("lse", cx.input(key_input + 1))

@@ -1,8 +1,10 @@
 //! Which convolution kernel a pass takes, and its dispatches.
 
 use super::product::{Geometry, Pass, Product, Reading};
+use super::winograd::Winograd;
 use crate::error::Result;
 use crate::gpu::Capabilities;
+use crate::ops::choices::Knob;
 use crate::ops::elementwise::Activation;
 use crate::ops::reduce::add_pieces;
 use crate::plan::{Dispatch, Lower, Operand};
@@ -23,7 +25,7 @@ pub(super) struct Finish {
 }
 
 impl Finish {
-    fn constants(&self) -> [(&'static str, u32); 8] {
+    pub fn constants(&self) -> [(&'static str, u32); 8] {
         let normed = |name| u32::from(self.norm.iter().any(|(bound, _)| *bound == name));
         [
             ("BIAS", u32::from(self.bias.is_some())),
@@ -37,7 +39,7 @@ impl Finish {
         ]
     }
 
-    fn bind(self, mut dispatch: Dispatch) -> Dispatch {
+    pub fn bind(self, mut dispatch: Dispatch) -> Dispatch {
         if !self.norm.is_empty() {
             dispatch = dispatch.set_float("epsilon", self.epsilon);
         }
@@ -55,6 +57,10 @@ pub(super) fn emit(
     [a, b, out]: [Operand; 3],
     finish: Finish,
 ) -> Result<()> {
+    if let Some(winograd) = Winograd::of(geometry, pass, cx.capabilities()) {
+        winograd.emit(cx, [a, b, out], finish);
+        return Ok(());
+    }
     let geometry = geometry.flattened();
     let family = Family::of(&geometry, pass, cx.capabilities());
     let reading = if family == Family::Rows { Reading::Spans } else { geometry.reading(pass, family != Family::Tiles) };
@@ -130,7 +136,7 @@ impl Family {
 }
 
 /// Lanes of the kernel of register tiles.
-fn register_lanes(capabilities: &Capabilities) -> Option<u32> {
+pub(super) fn register_lanes(capabilities: &Capabilities) -> Option<u32> {
     capabilities.fixed_subgroup().filter(|lanes| capabilities.software && [4, 8].contains(lanes))
 }
 
@@ -152,15 +158,10 @@ fn team(capabilities: &Capabilities, lanes: u32, teams: usize) -> [(&'static str
     [("LANES", registers.unwrap_or(lanes)), ("TEAMS", teams as u32), ("SUBGROUP", subgroup), ("TREE", 1 - subgroup)]
 }
 
-/// In register tiles the more rows, the fewer loads per product. Tiles in workgroup memory are 64 x 64 where that fills the device, or 32 x
-/// 32. The long k of a weight's gradient goes in pieces until the device is full.
+/// In register tiles the more rows, the fewer loads per product. Tiles in workgroup memory are square. The long k of a weight's gradient goes in pieces until the device is full.
 fn choose(family: Family, product: &Product, pass: Pass, geometry: &Geometry, capabilities: &Capabilities) -> Choice {
     let groups = geometry.groups;
-    let wanted: usize = match (capabilities.software, capabilities.discrete) {
-        (true, _) => 16,
-        (false, true) => 256,
-        (false, false) => 32,
-    };
+    let wanted = Knob::ConvWorkgroups.value(capabilities, product.rows);
     let tiles = |rows, columns| product.rows.div_ceil(rows) * product.columns.div_ceil(columns);
     let k_per_split = |step: usize, tiles: usize| {
         let pieces = if pass == Pass::ToWeight { wanted.div_ceil(tiles * groups) } else { 1 };
@@ -168,12 +169,7 @@ fn choose(family: Family, product: &Product, pass: Pass, geometry: &Geometry, ca
     };
     match family {
         Family::Registers(lanes) => {
-            // tiles of 64 rows take 1.5 times as long as those of 32
-            let rows = match product.rows {
-                ..=8 => 8,
-                rows if rows.div_ceil(64) * 3 <= rows.div_ceil(32) * 2 => 64,
-                _ => 32,
-            };
+            let rows = Knob::ConvRows.value(capabilities, product.rows);
             let units = tiles(rows, 4 * lanes as usize);
             let constants = vec![("LANES", lanes), ("ROWS", rows as u32), ("TURN", if rows > 32 { 4 } else { 2 })];
             let k_per_split = k_per_split(4, units);
@@ -181,7 +177,8 @@ fn choose(family: Family, product: &Product, pass: Pass, geometry: &Geometry, ca
         }
         Family::Tiles => {
             let layers = groups * product.phases;
-            let side = if product.rows > 32 && tiles(64, 64) * layers >= wanted { 64 } else { 32 };
+            let listed = Knob::ConvTile.value(capabilities, product.rows);
+            let side = if listed == 64 && tiles(64, 64) * layers >= wanted { 64 } else { 32 };
             let constants = vec![("BLOCK_M", side as u32), ("BLOCK_N", side as u32)];
             let units = tiles(side, side);
             Choice { shader: "conv", constants, units, together: 1, k_per_split: k_per_split(16, units) }

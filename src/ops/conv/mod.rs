@@ -1,7 +1,8 @@
 //! Convolution in one to three dimensions, with what follows it: bias, activation and residual in the kernel's epilogue.
 //!
 //! One kernel family, an implicit matrix product, computes the convolution and both gradients; missing axes are axes of size 1. Sizes are
-//! uniforms, so that a network's layers share a few pipelines: each takes a driver a good part of a second. As with a matmul, model code
+//! uniforms, so that a network's layers share a few pipelines: each takes a driver a good part of a second. On software adapters
+//! depthwise convolutions have kernels of their own, and large ones of 3 x 3 windows go by Winograd's tiles. As with a matmul, model code
 //! writes the convolution and the ops after it, and the plan merges them ([`Op::absorb`]); where nothing is differentiated also a batch
 //! norm by running statistics ([`Op::absorb_finally`]).
 
@@ -9,6 +10,7 @@ mod backward;
 pub(crate) mod geometry;
 mod kernel;
 mod product;
+mod winograd;
 
 use super::batch_norm::BatchNorm;
 use super::elementwise::{Activation, Binary, BinaryFunction, Unary};

@@ -3,20 +3,8 @@
 //! The shaders are `matmul.wgsl` (tiles in workgroup memory, any adapter), `matmul_subgroup.wgsl` (register tiles spread by
 //! subgroup broadcasts, for CPU adapters of one fixed subgroup size) and `matmul_reduce.wgsl` (the sum of split-k pieces).
 
-/// What the choice depends on; read once from the adapter.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct DeviceTraits {
-    /// A software adapter, where loads cost more than arithmetic.
-    pub is_cpu: bool,
-    /// The subgroup size if it cannot vary and subgroup operations are enabled.
-    pub subgroup_fixed: Option<u32>,
-    /// A discrete GPU: many compute units to keep busy.
-    pub discrete: bool,
-    /// Bytes of workgroup memory.
-    pub max_workgroup_storage: u32,
-    /// Invocations per workgroup.
-    pub max_invocations: u32,
-}
+use crate::gpu::Capabilities;
+use crate::ops::choices::Knob;
 
 /// How the operands are stored: N is [m, k] or [k, n], T its transpose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -62,20 +50,17 @@ pub struct Choice {
     pub workspace: u64,
 }
 
-/// A tile shape of `matmul.wgsl`.
+/// A tile shape of `matmul.wgsl`: as many rows as columns.
 struct Tile {
-    block_m: u32,
-    block_n: u32,
+    block: u32,
     block_k: u32,
     thread: u32,
-    /// Percent of the multiply-add peak that a unit full of such tiles reaches: an estimate, to be replaced by measurements.
-    share: u64,
 }
 
 const TILES: [Tile; 3] = [
-    Tile { block_m: 128, block_n: 128, block_k: 8, thread: 8, share: 70 },
-    Tile { block_m: 64, block_n: 64, block_k: 16, thread: 4, share: 50 },
-    Tile { block_m: 32, block_n: 32, block_k: 16, thread: 4, share: 35 },
+    Tile { block: 128, block_k: 8, thread: 8 },
+    Tile { block: 64, block_k: 16, thread: 4 },
+    Tile { block: 32, block_k: 16, thread: 4 },
 ];
 
 impl Product {
@@ -88,21 +73,34 @@ impl Product {
         };
         along_memory.iter().all(|size| size % 4 == 0)
     }
+
+    fn multiply_adds(&self) -> usize {
+        [self.m, self.n, self.k].iter().fold(self.batch as usize, |work, size| work.saturating_mul(*size as usize))
+    }
+}
+
+/// Lanes of the kernel of register tiles, where it is taken.
+fn register_lanes(capabilities: &Capabilities) -> Option<u32> {
+    capabilities.fixed_subgroup().filter(|lanes| capabilities.software && [4, 8, 16].contains(lanes))
 }
 
 /// The kernel for `product` on a device.
-pub fn choose(product: &Product, device: &DeviceTraits) -> Choice {
-    if let Some(lanes) = device.subgroup_fixed.filter(|lanes| device.is_cpu && [4, 8, 16].contains(lanes)) {
-        return by_subgroups(product, lanes);
+pub fn choose(product: &Product, capabilities: &Capabilities) -> Choice {
+    if let Some(lanes) = register_lanes(capabilities) {
+        return by_subgroups(product, lanes, capabilities);
     }
+    let elements = product.batch as usize * product.m as usize * product.n as usize;
+    let listed = Knob::MatmulTile.value(capabilities, elements) as u32;
+    let limits = &capabilities.limits;
     let usable = TILES.iter().filter(|tile| {
-        let threads = (tile.block_m / tile.thread) * (tile.block_n / tile.thread);
-        let floats = tile.block_k * (tile.block_m + tile.block_n + 8);
-        threads <= device.max_invocations && floats * 4 <= device.max_workgroup_storage
+        let threads = (tile.block / tile.thread).pow(2);
+        let floats = tile.block_k * (2 * tile.block + 8);
+        let fits = threads <= limits.max_compute_invocations_per_workgroup;
+        fits && floats * 4 <= limits.max_compute_workgroup_storage_size && [0, tile.block].contains(&listed)
     });
-    let most_pieces = if device.is_cpu { 1 } else { (product.k / MIN_PIECE).clamp(1, MAX_PIECES) };
+    let most_pieces = if capabilities.software { 1 } else { (product.k / MIN_PIECE).clamp(1, MAX_PIECES) };
     let options = usable.flat_map(|tile| (0..=most_pieces.ilog2()).map(move |power| (tile, 1 << power)));
-    let timed = |(tile, pieces)| (cycles(product, tile, pieces, device), tiled(product, tile, pieces));
+    let timed = |(tile, pieces)| (cycles(product, tile, pieces, capabilities), tiled(product, tile, pieces));
     let options: Vec<(u64, Choice)> = options.map(timed).collect();
     let least = options.iter().map(|(cycles, _)| *cycles).min().unwrap_or(0);
     let fast = options.into_iter().filter(|(cycles, _)| *cycles <= least + least * TOO_CLOSE / 100);
@@ -119,17 +117,13 @@ const MAX_PIECES: u32 = 32;
 
 /// A rough estimate of the time in cycles of a GPU whose units do 128 multiply-adds per cycle: the tiles that the busiest unit gets,
 /// and for a split product the second dispatch and the traffic of its pieces.
-fn cycles(product: &Product, tile: &Tile, pieces: u32, device: &DeviceTraits) -> u64 {
+fn cycles(product: &Product, tile: &Tile, pieces: u32, capabilities: &Capabilities) -> u64 {
     const SECOND_DISPATCH: u64 = 5000;
     const BYTES_PER_CYCLE: u64 = 2000;
-    let units = match (device.is_cpu, device.discrete) {
-        (true, _) => 4,
-        (false, true) => 128,
-        (false, false) => 16,
-    };
-    let count = u64::from(tiles(product, tile.block_m, tile.block_n)) * u64::from(pieces);
-    let per_tile =
-        u64::from(tile.block_m * tile.block_n) * u64::from(product.k.div_ceil(pieces)) * 100 / (128 * tile.share);
+    let count = u64::from(tiles(product, tile.block, tile.block)) * u64::from(pieces);
+    let units = Knob::MatmulUnits.value(capabilities, count as usize) as u64;
+    let share = Knob::MatmulShare.value(capabilities, tile.block as usize) as u64;
+    let per_tile = u64::from(tile.block.pow(2)) * u64::from(product.k.div_ceil(pieces)) * 100 / (128 * share);
     let multiply = count.div_ceil(units) * per_tile;
     if pieces == 1 {
         return multiply;
@@ -144,12 +138,12 @@ fn tiles(product: &Product, block_m: u32, block_n: u32) -> u32 {
 }
 
 fn tiled(product: &Product, tile: &Tile, pieces: u32) -> Choice {
-    let count = tiles(product, tile.block_m, tile.block_n);
+    let count = tiles(product, tile.block, tile.block);
     let (splits, k_per_split) = split(product.k, tile.block_k, pieces);
     let mut constants = layout_constants(product);
     constants.extend([
-        ("BLOCK_M", tile.block_m),
-        ("BLOCK_N", tile.block_n),
+        ("BLOCK_M", tile.block),
+        ("BLOCK_N", tile.block),
         ("BLOCK_K", tile.block_k),
         ("THREAD_M", tile.thread),
         ("THREAD_N", tile.thread),
@@ -157,18 +151,21 @@ fn tiled(product: &Product, tile: &Tile, pieces: u32) -> Choice {
     finished("matmul", constants, product, count, splits, k_per_split)
 }
 
-/// 32 rows and 4 columns per lane: on lavapipe the fastest of 4 x 4 to 64 x 16 together with the shortest time to compile.
-fn by_subgroups(product: &Product, lanes: u32) -> Choice {
-    const ROWS: u32 = 32;
-    const COLUMNS: u32 = 4;
-    // long columns of wide matrices evict each other from the cache: pieces of k half the time
-    const WIDE: u32 = 512;
-    const PIECE: u32 = 512;
+/// Register tiles of so many rows, and columns per lane, as the table says; more of them also take longer to compile.
+fn by_subgroups(product: &Product, lanes: u32, capabilities: &Capabilities) -> Choice {
+    let rows = match product.vector {
+        true => Knob::MatmulRows.value(capabilities, product.m as usize),
+        false => Knob::MatmulScalarRows.value(capabilities, product.multiply_adds()),
+    };
+    let rows = (rows as u32).max(lanes);
+    let columns = Knob::MatmulColumns.value(capabilities, product.n as usize) as u32;
     let mut constants = layout_constants(product);
-    constants.extend([("LANES", lanes), ("ROWS", ROWS), ("COLUMNS", COLUMNS)]);
-    let count = tiles(product, ROWS, COLUMNS * lanes);
-    let pieces =
-        if product.layout == Layout::TN && product.m.max(product.n) >= WIDE { product.k.div_ceil(PIECE) } else { 1 };
+    constants.extend([("LANES", lanes), ("ROWS", rows), ("COLUMNS", columns)]);
+    let count = tiles(product, rows, columns * lanes);
+    let pieces = match Knob::MatmulPiece.value(capabilities, product.m.max(product.n) as usize) as u32 {
+        length if length > 0 && product.layout == Layout::TN => product.k.div_ceil(length),
+        _ => 1,
+    };
     let (splits, k_per_split) = split(product.k, 4, pieces);
     finished("matmul_subgroup", constants, product, count, splits, k_per_split)
 }
@@ -227,15 +224,11 @@ pub fn reduction(product: &Product) -> Choice {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ops::choices::{Class, capabilities};
 
-    const GPU: DeviceTraits = DeviceTraits {
-        is_cpu: false,
-        subgroup_fixed: None,
-        discrete: true,
-        max_workgroup_storage: 16384,
-        max_invocations: 256,
-    };
-    const CPU: DeviceTraits = DeviceTraits { is_cpu: true, subgroup_fixed: Some(8), discrete: false, ..GPU };
+    fn gpu() -> Capabilities {
+        capabilities(Class::Discrete, None)
+    }
 
     fn product(m: u32, n: u32, k: u32, layout: Layout) -> Product {
         let vector = Product::sizes_align(layout, m, n, k);
@@ -248,7 +241,7 @@ mod tests {
 
     #[test]
     fn pieces_cover_k_exactly_once() {
-        for device in [GPU, CPU] {
+        for device in [gpu(), capabilities(Class::Software, Some(8))] {
             for k in (1..5000).step_by(7) {
                 for layout in [Layout::NN, Layout::NT, Layout::TN] {
                     let choice = choose(&product(512, 33, k, layout), &device);
@@ -266,33 +259,41 @@ mod tests {
 
     #[test]
     fn large_products_take_large_tiles_and_long_ones_are_split() {
-        let large = choose(&product(4096, 4096, 4096, Layout::NT), &GPU);
+        let large = choose(&product(4096, 4096, 4096, Layout::NT), &gpu());
         assert_eq!((constant(&large, "BLOCK_M"), large.splits, large.workgroups), (Some(128), 1, 1024));
-        let long = choose(&product(256, 256, 2048, Layout::TN), &GPU);
+        let long = choose(&product(256, 256, 2048, Layout::TN), &gpu());
         assert!(long.splits > 1 && long.workgroups >= 64, "{long:?}");
-        let small = choose(&product(33, 40, 64, Layout::NN), &GPU);
+        let small = choose(&product(33, 40, 64, Layout::NN), &gpu());
         assert_eq!((constant(&small, "BLOCK_M"), small.splits, small.workgroups), (Some(32), 1, 4));
     }
 
     #[test]
     fn of_choices_about_as_fast_the_one_with_the_least_workspace_is_taken() {
         // 1.4 % apart: 128 x 128 in four pieces, 64 x 64 in one
-        assert_eq!(choose(&product(2048, 256, 768, Layout::NN), &GPU).splits, 1);
+        assert_eq!(choose(&product(2048, 256, 768, Layout::NN), &gpu()).splits, 1);
         // 8 % apart: 128 x 128 in 16 pieces, 64 x 64 in four
-        let weight = choose(&product(512, 256, 2048, Layout::TN), &GPU);
+        let weight = choose(&product(512, 256, 2048, Layout::TN), &gpu());
         assert_eq!((constant(&weight, "BLOCK_M"), weight.splits), (Some(64), 4));
     }
 
     #[test]
+    fn a_forced_tile_is_taken() {
+        let forced = Capabilities { forced: vec![("MatmulTile".to_string(), 64)], ..gpu() };
+        assert_eq!(constant(&choose(&product(4096, 4096, 4096, Layout::NT), &forced), "BLOCK_M"), Some(64));
+    }
+
+    #[test]
     fn a_device_without_room_for_a_tile_gets_a_smaller_one() {
-        let choice = choose(&product(4096, 4096, 64, Layout::NT), &DeviceTraits { max_invocations: 64, ..GPU });
+        let mut small = gpu();
+        small.limits.max_compute_invocations_per_workgroup = 64;
+        let choice = choose(&product(4096, 4096, 64, Layout::NT), &small);
         assert_eq!(constant(&choice, "BLOCK_M"), Some(32));
     }
 
     #[test]
     fn a_split_product_leaves_its_epilogue_to_the_reduction() {
         let long = Product { save_pre: true, activation: 2, ..product(256, 256, 2048, Layout::TN) };
-        let choice = choose(&long, &GPU);
+        let choice = choose(&long, &gpu());
         assert_eq!((constant(&choice, "SAVE_PRE"), constant(&choice, "ACTIVATION")), (Some(0), Some(0)));
         let rest = reduction(&long);
         assert_eq!((constant(&rest, "SAVE_PRE"), constant(&rest, "ACTIVATION")), (Some(1), Some(2)));

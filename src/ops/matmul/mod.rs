@@ -4,17 +4,18 @@
 //! plan merges them ([`Op::absorb`]).
 
 mod backward;
+mod cooperative;
 mod kernel;
 
 use super::elementwise::{Activation, Binary, BinaryFunction, Unary};
 use super::{Backward, Op};
 use crate::error::Result;
-use crate::gpu::Capabilities;
 use crate::graph::{DType, Shape, Tensor, Var};
 use crate::ops::dropout::Dropout;
 use crate::plan::{Dispatch, Lower, Operand};
 pub(super) use backward::before_activation;
-use kernel::{DeviceTraits, Layout, Product};
+use cooperative::CooperativeProduct;
+use kernel::{Layout, Product};
 use std::any::Any;
 use std::sync::Arc;
 
@@ -116,36 +117,16 @@ impl Op for Matmul {
     fn lower(&self, cx: &mut Lower<'_>) -> Result<()> {
         let (sizes, _) = self.sizes(cx.input_shape(0), cx.input_shape(1)).map_err(|message| cx.error(message))?;
         let save_pre = self.output_count() > 1 && cx.output_used(1);
-        let product = Product {
-            m: sizes.m as u32,
-            n: sizes.n as u32,
-            k: sizes.k as u32,
-            batch: sizes.batch as u32,
-            layout: self.layout,
-            vector: Product::sizes_align(self.layout, sizes.m as u32, sizes.n as u32, sizes.k as u32),
-            save_pre,
-            activation: self.epilogue.activation as u32,
-        };
-        let choice = kernel::choose(&product, &traits(cx.capabilities()));
-        let (a, b) = (cx.input(0), cx.input(1));
-        if choice.splits == 1 {
-            let dispatch = Dispatch::new(choice.shader, &choice.constants, choice.workgroups).bind("a", a).bind("b", b);
-            let dispatch = self.bind_epilogue(cx, dispatch, save_pre).bind("out", cx.output(0));
-            cx.emit(self.set_dims(dispatch, &sizes, &choice, self.epilogue));
+        let product = self.product(&sizes, save_pre);
+        let matrices = cx.cooperative_matrices();
+        if let Some(on) = matrices.and_then(|matrices| CooperativeProduct::new(&product, matrices, cx.capabilities())) {
+            let partials = on.emit(cx, &sizes);
+            let product = Product { vector: true, ..product };
+            self.emit_reduction(cx, &product, &sizes, &on.choice, [partials, cx.output(0)]);
             return Ok(());
         }
-        let partials = cx.workspace(choice.workspace as usize);
-        let dispatch = Dispatch::new(choice.shader, &choice.constants, choice.workgroups)
-            .bind("a", a)
-            .bind("b", b)
-            .bind("bias", Operand::Unused)
-            .bind("residual", Operand::Unused)
-            .bind("out", partials.clone());
-        cx.emit(self.set_dims(dispatch, &sizes, &choice, Epilogue::default()));
-        let reduce = kernel::reduction(&product);
-        let dispatch = Dispatch::new(reduce.shader, &reduce.constants, reduce.workgroups).bind("partials", partials);
-        let dispatch = self.bind_epilogue(cx, dispatch, save_pre).bind("out", cx.output(0));
-        cx.emit(self.set_dims(dispatch, &sizes, &choice, self.epilogue));
+        let operands = [cx.input(0), cx.input(1), cx.output(0)];
+        self.emit(cx, &product, &sizes, operands);
         Ok(())
     }
 
@@ -185,6 +166,43 @@ impl Op for Matmul {
 }
 
 impl Matmul {
+    fn product(&self, sizes: &Sizes, save_pre: bool) -> Product {
+        let [m, n, k, batch] = [sizes.m, sizes.n, sizes.k, sizes.batch].map(|size| size as u32);
+        let vector = Product::sizes_align(self.layout, m, n, k);
+        Product { m, n, k, batch, layout: self.layout, vector, save_pre, activation: self.epilogue.activation as u32 }
+    }
+
+    /// Emits the product of A and B with its epilogue.
+    fn emit(&self, cx: &mut Lower<'_>, product: &Product, sizes: &Sizes, [a, b, out]: [Operand; 3]) {
+        let choice = kernel::choose(product, cx.capabilities());
+        let dispatch = Dispatch::new(choice.shader, &choice.constants, choice.workgroups).bind("a", a).bind("b", b);
+        if choice.splits == 1 {
+            let dispatch = self.bind_epilogue(cx, dispatch, product.save_pre).bind("out", out);
+            cx.emit(self.set_dims(dispatch, sizes, &choice, self.epilogue));
+            return;
+        }
+        let partials = cx.workspace(choice.workspace as usize);
+        let dispatch =
+            dispatch.bind("bias", Operand::Unused).bind("residual", Operand::Unused).bind("out", partials.clone());
+        cx.emit(self.set_dims(dispatch, sizes, &choice, Epilogue::default()));
+        self.emit_reduction(cx, product, sizes, &choice, [partials, out]);
+    }
+
+    /// The sum of the pieces that `choice` left in `partials`, and the epilogue.
+    fn emit_reduction(
+        &self,
+        cx: &mut Lower<'_>,
+        product: &Product,
+        sizes: &Sizes,
+        choice: &kernel::Choice,
+        [partials, out]: [Operand; 2],
+    ) {
+        let reduce = kernel::reduction(product);
+        let dispatch = Dispatch::new(reduce.shader, &reduce.constants, reduce.workgroups).bind("partials", partials);
+        let dispatch = self.bind_epilogue(cx, dispatch, product.save_pre).bind("out", out);
+        cx.emit(self.set_dims(dispatch, sizes, choice, self.epilogue));
+    }
+
     fn bind_epilogue(&self, cx: &Lower<'_>, dispatch: Dispatch, save_pre: bool) -> Dispatch {
         let or_unused = |input: Option<usize>| input.map_or(Operand::Unused, |input| cx.input(input));
         let dispatch =
@@ -199,7 +217,7 @@ impl Matmul {
             Layout::TN => (sizes.m, sizes.n),
         };
         let stride = |batch: usize, len: usize| if batch == 1 { 0 } else { len };
-        let elements = sizes.batch * sizes.m * sizes.n;
+        let split_stride = choice.workspace as usize / choice.splits as usize;
         let dispatch = dispatch
             .set("m", sizes.m)
             .set("n", sizes.n)
@@ -215,7 +233,7 @@ impl Matmul {
             .set("out_outer", sizes.m * sizes.n)
             .set("splits", choice.splits as usize)
             .set("k_per_split", choice.k_per_split as usize)
-            .set("split_stride", if choice.splits > 1 { elements } else { 0 })
+            .set("split_stride", split_stride)
             .set("has_bias", usize::from(epilogue.bias))
             .set("has_residual", usize::from(epilogue.residual))
             .set("node", epilogue.dropout.map_or(0, |dropout| dropout.key as usize))
@@ -236,14 +254,11 @@ impl Matmul {
     }
 }
 
-fn traits(capabilities: &Capabilities) -> DeviceTraits {
-    DeviceTraits {
-        is_cpu: capabilities.software,
-        subgroup_fixed: capabilities.fixed_subgroup(),
-        discrete: capabilities.discrete,
-        max_workgroup_storage: capabilities.limits.max_compute_workgroup_storage_size,
-        max_invocations: capabilities.limits.max_compute_invocations_per_workgroup,
-    }
+/// Emits `batch` products of `[m, k]` by `[k, n]`, the matrices of each operand one after the other.
+pub(super) fn multiply(cx: &mut Lower<'_>, batch: usize, [m, n, k]: [usize; 3], operands: [Operand; 3]) {
+    let sizes = Sizes { batch, a_batch: batch, b_batch: batch, m, n, k };
+    let product = Matmul::plain(Layout::NN);
+    product.emit(cx, &product.product(&sizes, false), &sizes, operands);
 }
 
 impl<'g> Var<'g> {

@@ -1,0 +1,149 @@
+//! Cooperative matrices, where this machine's adapter has them and they pass the self-test: products in mixed precision are those of the
+//! portable kernels but for rounding. Where there are none they are refused, and nothing changes.
+
+mod support;
+
+use limbic::gpu::{Cooperative, Gpu, GpuOptions};
+use limbic::graph::{Graph, Precision, Var};
+use std::sync::OnceLock;
+use support::{Outcome, Value, float, noise, run_in};
+
+/// Half the distance of neighbouring halves, relative to them.
+const UNIT: f64 = 1.0 / 2048.0;
+
+/// The machine's adapter, asked for cooperative matrices or asked to do without.
+fn opened(cooperative: bool) -> Gpu {
+    static GPUS: [OnceLock<Gpu>; 2] = [OnceLock::new(), OnceLock::new()];
+    let options = GpuOptions { cooperative_matrices: Some(cooperative), ..GpuOptions::default() };
+    GPUS[usize::from(cooperative)].get_or_init(|| Gpu::with_options(&options).expect("a Vulkan driver")).clone()
+}
+
+fn has_them() -> bool {
+    matches!(opened(true).capabilities().cooperative, Cooperative::On { .. })
+}
+
+type Build = for<'g> fn(&'g Graph, &[Var<'g>]) -> Vec<Var<'g>>;
+
+struct Case {
+    name: &'static str,
+    inputs: Vec<Value>,
+    build: Build,
+}
+
+/// Large enough to be taken; every layout forward or backward, sizes that need padding and sizes that do not.
+fn cases() -> Vec<Case> {
+    vec![
+        Case {
+            name: "linear, all of its epilogue, odd rows and sums",
+            inputs: vec![float([269, 261], 1), float([256, 261], 2), float([256], 3), float([269, 256], 4)],
+            build: |_, x| vec![(x[0].matmul_nt(x[1]) + x[2]).gelu().dropout(0.25) + x[3]],
+        },
+        Case {
+            name: "halves as they are",
+            inputs: vec![float([2, 128, 272], 1), float([272, 256], 2)],
+            build: |_, x| vec![x[0].tanh().matmul(x[1])],
+        },
+        Case {
+            name: "several products",
+            inputs: vec![float([3, 96, 272], 1), float([3, 272, 224], 2)],
+            build: |_, x| vec![x[0].matmul(x[1])],
+        },
+        Case {
+            name: "long sums, transposed",
+            inputs: vec![float([2051, 96], 1), float([2051, 96], 2)],
+            build: |_, x| vec![x[0].matmul_tn(x[1])],
+        },
+    ]
+}
+
+fn outcome(precision: Precision, gpu: &Gpu, case: &Case) -> Outcome {
+    run_in(precision, gpu, &case.inputs, case.build).unwrap_or_else(|error| panic!("{}: {error}", case.name))
+}
+
+/// Outputs and gradients, named.
+fn tensors(outcome: &Outcome) -> Vec<(String, &[f32])> {
+    let outputs = outcome.outputs.iter().enumerate().map(|(index, values)| (format!("output {index}"), &values[..]));
+    let gradients = outcome.gradients.iter().enumerate();
+    outputs.chain(gradients.filter_map(|(index, g)| Some((format!("gradient {index}"), g.as_deref()?)))).collect()
+}
+
+fn bits(values: &[f32]) -> Vec<u32> {
+    values.iter().map(|value| value.to_bits()).collect()
+}
+
+fn assert_same_bits(name: &str, left: &Outcome, right: &Outcome) {
+    for ((what, left), (_, right)) in tensors(left).iter().zip(tensors(right)) {
+        assert!(bits(left) == bits(right), "{name}, {what}: other bits");
+    }
+}
+
+/// An output is off by what its operands were rounded by, a gradient by that of two products.
+#[test]
+fn products_are_those_of_full_precision_but_for_rounding() {
+    for case in cases().iter().filter(|_| has_them()) {
+        let full = outcome(Precision::F32, &opened(false), case);
+        let mixed = outcome(Precision::Mixed, &opened(true), case);
+        assert!(mixed.kernels.contains(&"matmul_cooperative"), "{}: {:?}", case.name, mixed.kernels);
+        for ((what, mixed), (_, full)) in tensors(&mixed).iter().zip(tensors(&full)) {
+            let scale = full.iter().fold(1e-30, |most, value| f64::from(value.abs()).max(most));
+            let tolerance = if what.starts_with('o') { 8.0 * UNIT } else { 16.0 * UNIT };
+            for (index, (mixed, full)) in mixed.iter().zip(full).enumerate() {
+                let error = (f64::from(*mixed) - f64::from(*full)).abs() / scale;
+                assert!(error <= tolerance, "{}, {what}: {mixed} at {index}, not {full}: {error:.1e}", case.name);
+            }
+        }
+        assert_same_bits(case.name, &mixed, &outcome(Precision::Mixed, &opened(true), case));
+    }
+}
+
+/// Full precision never takes them; without them nothing is changed by asking.
+#[test]
+fn elsewhere_nothing_changes() {
+    let precisions = if has_them() { vec![Precision::F32] } else { vec![Precision::F32, Precision::Mixed] };
+    for case in cases() {
+        for precision in &precisions {
+            let asked = outcome(*precision, &opened(true), &case);
+            let not = outcome(*precision, &opened(false), &case);
+            assert_eq!(asked.kernels, not.kernels);
+            assert!(!asked.kernels.contains(&"matmul_cooperative") && !asked.kernels.contains(&"matmul_pack"));
+            assert_same_bits(case.name, &asked, &not);
+        }
+    }
+}
+
+#[test]
+fn they_are_used_where_asked_for_or_there_is_a_reason_why_not() {
+    assert_eq!(opened(false).capabilities().cooperative, Cooperative::Off);
+    let experimental = wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX;
+    assert!(!opened(false).device().features().contains(experimental));
+    match &opened(true).capabilities().cooperative {
+        Cooperative::Off => panic!("it does not say why"),
+        Cooperative::Refused(why) => {
+            println!("refused: {why}");
+            assert!(!opened(true).device().features().contains(experimental));
+        }
+        Cooperative::On { matrices, self_test } => println!("{matrices:?} passed in {self_test:?}"),
+    }
+}
+
+/// What stands in one row of A, if only NaN, reaches no other row, though rows beyond the last share matrices with it.
+#[test]
+fn rows_do_not_reach_each_other() {
+    let [rows, columns, features] = [269, 256, 260];
+    let (mut a, b) = (noise(rows * features, 1), noise(columns * features, 2));
+    let product = |a: &[f32]| {
+        let inputs =
+            [Value::Fixed([rows, features].into(), a.to_vec()), Value::Fixed([columns, features].into(), b.clone())];
+        run_in(Precision::Mixed, &opened(true), &inputs, |_, x| vec![x[0].matmul_nt(x[1])]).unwrap()
+    };
+    let clean = product(&a);
+    let spoilt = 264;
+    a[spoilt * features..][..features].fill(f32::NAN);
+    let other = product(&a);
+    for (row, (clean, other)) in clean.outputs[0].chunks(columns).zip(other.outputs[0].chunks(columns)).enumerate() {
+        match row == spoilt {
+            true => assert!(other.iter().all(|value| value.is_nan())),
+            false => assert!(bits(clean) == bits(other), "row {row}"),
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! The kernel on cooperative matrices in every variant, and what naga leaves unchecked: the element's type of a matrix is that of the
+//! memory it is loaded from, whatever its own says, and factors need not be of one size.
+
+use crate::translate::{declared, validate};
+use limbic::gpu::KernelKey;
+use naga::{CooperativeRole, Expression, Handle, Scalar, TypeInner};
+
+/// Either size of matrix, of block and of subgroup, in every layout; and the packing of operands, from 32 bits and from halves.
+pub fn keys() -> Vec<KernelKey> {
+    let mut keys = Vec::new();
+    for (tile, lanes) in [(8, 8), (8, 32), (16, 32), (16, 64)] {
+        for (tiles, a, b) in [(4, 0, 0), (4, 0, 1), (4, 1, 0), (2, 0, 0), (2, 0, 1), (2, 1, 0)] {
+            let sizes = [("TILE_8", u32::from(tile == 8)), ("TILE_16", u32::from(tile == 16)), ("LANES", lanes)];
+            let layout = [("TILES", tiles), ("A_TRANSPOSED", a), ("B_TRANSPOSED", b)];
+            keys.push(KernelKey::new("matmul_cooperative", &[&sizes[..], &layout].concat()));
+        }
+    }
+    for (vector, halves) in [(0, &["packed"][..]), (1, &["packed"]), (0, &["packed", "x"]), (1, &["packed", "x"])] {
+        let mut key = KernelKey::new("matmul_pack", &[("VECTOR", vector), ("SCALAR", 1 - vector)]);
+        key.halves = halves.iter().map(|name| name.to_string()).collect();
+        keys.push(key);
+    }
+    keys
+}
+
+/// What breaks those rules in `wgsl`, whose matrices have `tile` rows and columns.
+fn mixed_up(wgsl: &str, tile: u32) -> Vec<String> {
+    let (module, info) = validate(wgsl, true).unwrap_or_else(|fault| panic!("{fault}"));
+    let entry = &module.entry_points[0];
+    let types = info.get_entry_point(0);
+    let matrix = |handle: Handle<Expression>| match *types[handle].ty.inner_with(&module.types) {
+        TypeInner::CooperativeMatrix { columns, rows, scalar, role } => (columns as u32, rows as u32, scalar, role),
+        ref other => panic!("a factor is {other:?}"),
+    };
+    let (mut faults, mut products) = (Vec::new(), 0);
+    for (_, expression) in entry.function.expressions.iter() {
+        let Expression::CooperativeMultiplyAdd { a, b, c } = *expression else { continue };
+        products += 1;
+        for (handle, role, scalar) in [
+            (a, CooperativeRole::A, Scalar::F16),
+            (b, CooperativeRole::B, Scalar::F16),
+            (c, CooperativeRole::C, Scalar::F32),
+        ] {
+            let (found, wanted) = (matrix(handle), (tile, tile, scalar, role));
+            if found != wanted {
+                faults.push(format!("{found:?}, not {wanted:?}"));
+            }
+        }
+    }
+    assert!(products >= 4, "{products} products");
+    faults.extend(entry.function.expressions.iter().filter_map(|(_, expression)| {
+        let Expression::CooperativeLoad { ref data, .. } = *expression else { return None };
+        let pointer = types[data.pointer].ty.inner_with(&module.types);
+        let element = pointer.pointer_base_type()?.inner_with(&module.types).scalar();
+        (element != Some(Scalar::F16)).then(|| format!("loaded from {element:?}"))
+    }));
+    faults
+}
+
+#[test]
+fn matrices_are_what_their_elements_and_sizes_say() {
+    for key in keys().iter().filter(|key| key.shader == "matmul_cooperative") {
+        let tile = if key.defines.contains(&("TILE_8".to_string(), 1)) { 8 } else { 16 };
+        let wgsl = key.wgsl().unwrap();
+        assert!(declared(&wgsl).contains(naga::valid::Capabilities::COOPERATIVE_MATRIX));
+        assert_eq!(mixed_up(&wgsl, tile), Vec::<String>::new(), "{key}");
+        let of_floats = wgsl.replace("a: array<f16>", "a: array<f32>");
+        assert!(!mixed_up(&of_floats, tile).is_empty(), "{key}: naga accepts it, this test must not");
+    }
+}

@@ -87,7 +87,8 @@ fn predict(options: &Options) -> Result<()> {
     write_out(options.output.as_deref(), |out| table.write(options.format, out))?;
     report(&corpus.labels, &table.rows)?;
     if let Some(path) = &options.profile {
-        eprintln!("{}", profile::write("scoring a batch", &scorer.plan().profile(profile::RUNS)?, path)?);
+        let plan = scorer.plan();
+        eprintln!("{}", profile::write("scoring a batch", &plan.profile(profile::RUNS)?, plan.traffic(), path)?);
     }
     if let Some(builtin) = &data.builtin {
         eprintln!("nobody can have a mean absolute error below {:.3} on this corpus", builtin.best_possible.all.mae);

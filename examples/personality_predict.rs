@@ -93,7 +93,8 @@ fn predict(options: &Options) -> Result<()> {
         eprintln!("{}", personality_table(&TRAITS, &[("against the labels", metrics)]));
     }
     if let Some(path) = &options.profile {
-        eprintln!("{}", profile::write("scoring a batch", &scorer.plan().profile(profile::RUNS)?, path)?);
+        let plan = scorer.plan();
+        eprintln!("{}", profile::write("scoring a batch", &plan.profile(profile::RUNS)?, plan.traffic(), path)?);
     }
     Ok(())
 }

@@ -76,7 +76,8 @@ fn train(options: &Options) -> Result<()> {
     }
     checkpoint.save_config(&config)?;
     if let Some(profile) = profile {
-        println!("{}", profile::write("a training step", &profile, &options.out.join("profile.json"))?);
+        let traffic = run.trainer.plan().traffic();
+        println!("{}", profile::write("a training step", &profile, traffic, &options.out.join("profile.json"))?);
     }
     // a run that was stopped while its encoders were pre-trained has no state of its own yet
     let begun = options.resume && (checkpoint.state_path().is_file() || config.pretraining.is_none());

@@ -9,7 +9,7 @@ use limbic::data::{Batches, Clip, Corpus, Labels, Split};
 use limbic::graph::Graph;
 use limbic::models::msa::{ClipScore, ModalityInput, Msa};
 use limbic::nn::Context;
-use limbic::plan::{Mode, Plan, Traffic};
+use limbic::plan::{Mode, Plan};
 use limbic::train::history::History;
 use limbic::viz::{
     AttentionMap, AttentionOptions, BarSeries, BarsOptions, FusionOptions, Reference, ScatterOptions, attention, bars,

@@ -64,7 +64,8 @@ fn train(options: &Options) -> Result<()> {
     }
     checkpoint.save_config(&config)?;
     if let Some(profile) = profile {
-        println!("{}", profile::write("a training step", &profile, &options.out.join("profile.json"))?);
+        let traffic = run.trainer.plan().traffic();
+        println!("{}", profile::write("a training step", &profile, traffic, &options.out.join("profile.json"))?);
     }
     let outcome = run.fit(&checkpoint, options.resume, &mut observer)?;
     if outcome.ending == Ending::Interrupted {

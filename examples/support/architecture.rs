@@ -161,10 +161,13 @@ pub fn pictures(rows: &[(&str, &Architecture)], batch: usize, out: &Path) -> Res
     let mut written = Vec::new();
     for (name, title, unit, series) in figures {
         let path = out.join(format!("{name}.svg"));
+        let values = || series.iter().flat_map(|one| &one.values).copied();
+        // within a decade lengths compare by themselves
+        let far = values().fold(0.0, f64::max) > 10.0 * values().fold(f64::INFINITY, f64::min);
         let options = BarsOptions {
             title: title.to_string(),
-            value_label: format!("{unit}, logarithmic"),
-            scale: Scale::Log,
+            value_label: if far { format!("{unit}, logarithmic") } else { unit.to_string() },
+            scale: if far { Scale::Log } else { Scale::Linear },
             horizontal: true,
             ..Default::default()
         };

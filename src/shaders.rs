@@ -70,6 +70,7 @@ pub const KERNELS: &[(&str, &str)] = files!("shaders":
     "matmul_epilogue_backward",
     "matmul_pack",
     "matmul_reduce",
+    "matmul_small",
     "matmul_subgroup",
     "optimizer",
     "padding_mask",

@@ -2,9 +2,19 @@
 
 mod support;
 
+use limbic::gpu::{Gpu, GpuOptions};
 use limbic::graph::{Graph, Shape, Var};
 use proptest::prelude::*;
+use std::sync::OnceLock;
 use support::{Value, assert_close, cases, check_gradients, discrete_gpu, float, gpu, noise, portable_gpu, run_on};
+
+/// Every choice of kernels: those of this adapter, the same for small products as for large ones, and those of other kinds.
+fn gpus() -> [Gpu; 4] {
+    static TILED: OnceLock<Gpu> = OnceLock::new();
+    let options = GpuOptions { forced: vec![("MatmulSmall".to_string(), 0)], ..GpuOptions::default() };
+    let tiled = TILED.get_or_init(|| Gpu::with_options(&options).expect("a Vulkan driver; run scripts/setup.sh"));
+    [gpu(), tiled.clone(), portable_gpu(), discrete_gpu()]
+}
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Layout {
@@ -66,7 +76,7 @@ proptest! {
         let (x, y) = (noise(a.len(), 1), noise(b.len(), 2));
         let expected = reference(layout, &x, &y, [batch, m, n, k]);
         let inputs = [Value::Float(a, x), Value::Float(b, y)];
-        for gpu in [gpu(), portable_gpu(), discrete_gpu()] {
+        for gpu in gpus() {
             let outcome = run_on(&gpu, &inputs, |_, v| vec![product(layout, v[0], v[1])]).unwrap();
             assert_close(&format!("{layout:?} {batch} x {m} {n} {k}"), &outcome.outputs[0], &expected, 2e-6);
         }
@@ -82,7 +92,7 @@ fn long_sums_are_split_and_agree() {
         let (x, y) = (noise(a.len(), 3), noise(b.len(), 4));
         let expected = reference(layout, &x, &y, sizes);
         let inputs = [Value::Float(a, x), Value::Float(b, y)];
-        for gpu in [gpu(), portable_gpu(), discrete_gpu()] {
+        for gpu in gpus() {
             let outcome = run_on(&gpu, &inputs, |_, v| vec![product(layout, v[0], v[1])]).unwrap();
             assert_close(&format!("{layout:?}"), &outcome.outputs[0], &expected, 4e-6);
         }
@@ -105,14 +115,19 @@ fn gradients_through_every_epilogue() {
     check_gradients("bias, gelu (tanh)", &inputs[..3], |_, v| vec![(v[0].matmul_nt(v[1]) + v[2]).gelu_tanh()]);
     let without_bias = [inputs[0].clone(), inputs[1].clone(), inputs[3].clone()];
     check_gradients("residual", &without_bias, |_, v| vec![v[2] + v[0].matmul_nt(v[1])]);
-    check_gradients("all", &inputs, |_, v| vec![(v[0].matmul_nt(v[1]) + v[2]).gelu().dropout(0.3) + v[3]]);
+    let all: for<'g> fn(&'g Graph, &[Var<'g>]) -> Vec<Var<'g>> =
+        |_, v| vec![(v[0].matmul_nt(v[1]) + v[2]).gelu().dropout(0.3) + v[3]];
+    check_gradients("all", &inputs, all);
+    // more than the smallest products, which have a kernel of their own
+    let larger = [float([2, 33, 18], 1), float([23, 18], 2), float([23], 3), float([2, 33, 23], 4)];
+    check_gradients("all, larger", &larger, all);
 }
 
 /// What the epilogue does is what the ops do one by one: an output in between keeps them apart.
 #[test]
 fn a_merged_epilogue_gives_what_the_single_ops_give() {
     let inputs = [float([6, 20], 1), float([33, 20], 2), float([33], 3), float([6, 33], 4)];
-    for gpu in [gpu(), portable_gpu(), discrete_gpu()] {
+    for gpu in gpus() {
         let merged = run_on(&gpu, &inputs, |_, v| vec![(v[0].matmul_nt(v[1]) + v[2]).gelu() + v[3]]).unwrap();
         let single = run_on(&gpu, &inputs, |_, v| {
             let product = v[0].matmul_nt(v[1]).named("product");

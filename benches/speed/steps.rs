@@ -8,6 +8,7 @@ use crate::rows::{Subject, model, msa};
 use limbic::gpu::Gpu;
 use limbic::models::msa::Preset;
 use limbic::{Error, Result};
+use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
 
@@ -55,31 +56,35 @@ fn step_and_record(bench: &mut Bench<'_>) -> Result<()> {
     Ok(())
 }
 
-/// The first training step of a process, compilation of all kernels included: with the driver's shader cache on disk as it is,
-/// and without it. Each runs in a process of its own.
+/// The first training step of a process, compilation of all kernels included: with the driver's shader cache on disk empty, and with what
+/// that run left there. Each runs in a process of its own.
 fn first_steps(bench: &mut Bench<'_>) -> Result<()> {
-    for (name, cold) in [("msa_default_first_step_cold", true), ("msa_default_first_step_cached", false)] {
-        if !bench.options.wants(name) {
-            continue;
-        }
-        let program = std::env::current_exe().map_err(|error| Error::Config(error.to_string()))?;
-        let mut command = Command::new(program);
-        command.arg("--first-step");
-        if let Some(adapter) = &bench.options.adapter {
-            command.args(["--adapter", adapter]);
-        }
-        if cold {
-            // Mesa's and NVIDIA's
-            command.env("MESA_SHADER_CACHE_DISABLE", "true").env("__GL_SHADER_DISK_CACHE", "0");
-        }
-        let output = command.output().map_err(|error| Error::Config(error.to_string()))?;
-        let text = String::from_utf8_lossy(&output.stdout);
-        let seconds: f64 = text.trim().parse().map_err(|_| {
-            Error::Config(format!("the first step failed: {}{text}", String::from_utf8_lossy(&output.stderr)))
-        })?;
+    let names = ["msa_default_first_step_cold", "msa_default_first_step_cached"];
+    if !names.iter().any(|name| bench.options.wants(name)) {
+        return Ok(());
+    }
+    let folder = std::env::temp_dir().join(format!("limbic-speed-{}", std::process::id()));
+    let failed = |error: std::io::Error| Error::Config(format!("{}: {error}", folder.display()));
+    std::fs::create_dir_all(&folder).map_err(failed)?;
+    let seconds = first_step(bench, &folder).and_then(|cold| Ok([cold, first_step(bench, &folder)?]));
+    std::fs::remove_dir_all(&folder).map_err(failed)?;
+    for (name, seconds) in names.into_iter().zip(seconds?).filter(|(name, _)| bench.options.wants(name)) {
         bench.add(Row::new(name, of(vec![seconds], 1)));
     }
     Ok(())
+}
+
+/// Seconds that a process takes for its first step, Mesa's and NVIDIA's caches being in `folder`.
+fn first_step(bench: &Bench<'_>, folder: &Path) -> Result<f64> {
+    let failed = |what: String| Error::Config(format!("the first step failed: {what}"));
+    let mut command = Command::new(std::env::current_exe().map_err(|error| failed(error.to_string()))?);
+    command.arg("--first-step").env("XDG_CACHE_HOME", folder).env("__GL_SHADER_DISK_CACHE_PATH", folder);
+    if let Some(adapter) = &bench.options.adapter {
+        command.args(["--adapter", adapter]);
+    }
+    let output = command.output().map_err(|error| failed(error.to_string()))?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    text.trim().parse().map_err(|_| failed(format!("{text}{}", String::from_utf8_lossy(&output.stderr))))
 }
 
 /// Prints the seconds from an open device to the first loss.

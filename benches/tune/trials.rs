@@ -50,9 +50,12 @@ fn in_registers() -> Vec<Turned> {
     let long = long.map(|size| product("tn", size, size[0].max(size[1])));
     let odd = [("nt", [2048, 256, 74]), ("tn", [256, 74, 2048]), ("nt", [32, 1, 256]), ("nn", [513, 513, 513])];
     let odd = odd.map(|(layout, size)| product(layout, size, size.iter().product()));
+    let least = [("nt", [256, 64, 1]), ("nt", [256, 1, 64]), ("tn", [64, 1, 256]), ("nn", [32, 16, 32])];
+    let least = least.map(|(layout, size)| product(layout, size, size.iter().product()));
     let heads = [(64, 64), (512, 64), (64, 128), (64, 256)].map(attended);
     let trained = [(64, 64), (64, 128), (64, 256)].map(|size| attended(size).with_gradients());
     vec![
+        (Knob::MatmulSmall, least.into()),
         (Knob::MatmulRows, products(|[m, ..]| m).into()),
         (Knob::MatmulScalarRows, odd.into()),
         (Knob::MatmulColumns, products(|[_, n, _]| n).into()),

@@ -72,7 +72,7 @@ impl Capabilities {
             timestamps: features
                 .contains(wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::TIMESTAMP_QUERY_INSIDE_PASSES),
             groups: kind != wgpu::DeviceType::Cpu,
-            texture_reads: TextureReads::within(&limits).filter(|_| TextureReads::are_faster_on(info)),
+            texture_reads: TextureReads::within(&limits).filter(|_| is_software_vulkan(info)),
             forced: Vec::new(),
             cooperative: Cooperative::Off,
             limits,
@@ -132,6 +132,11 @@ impl Capabilities {
             .find(|(_, have, need)| have < need)
             .map(|(what, have, need)| format!("limbic needs {need} {what}, it offers {have}"))
     }
+}
+
+/// Mesa's software driver, or one like it: where reading through textures and compiling ahead were measured.
+pub(super) fn is_software_vulkan(info: &wgpu::AdapterInfo) -> bool {
+    info.device_type == wgpu::DeviceType::Cpu && info.backend == wgpu::Backend::Vulkan
 }
 
 /// An adapter as `examples/devices` lists it.

@@ -1,6 +1,6 @@
 //! Reading results back.
 
-use super::{Gpu, lock};
+use super::{FORMAT, Gpu, extent, lock};
 use crate::error::{Error, Result};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
@@ -87,6 +87,20 @@ impl Gpu {
             size: size.max(16).next_multiple_of(16),
             usage: wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST,
             mapped_at_creation: false,
+        })
+    }
+
+    /// A texture for `bytes` bytes of operands.
+    pub(crate) fn texture(&self, bytes: u64) -> wgpu::Texture {
+        self.device().create_texture(&wgpu::TextureDescriptor {
+            label: Some("operand"),
+            size: extent(bytes, self.capabilities().texture_reads.map_or(1, |reads| reads.row)),
+            mip_level_count: 1,
+            sample_count: 1,
+            dimension: wgpu::TextureDimension::D2,
+            format: FORMAT,
+            usage: wgpu::TextureUsages::STORAGE_BINDING | wgpu::TextureUsages::COPY_DST,
+            view_formats: &[],
         })
     }
 

@@ -181,6 +181,8 @@ pub struct Kernel {
     pub pipeline: wgpu::ComputePipeline,
     /// The layout of its only bind group.
     pub layout: wgpu::BindGroupLayout,
+    /// Bytes of its text: roughly what it costs to compile.
+    pub(super) length: usize,
 }
 
 impl Kernel {
@@ -193,7 +195,7 @@ impl Kernel {
         let fault = |message: String| Error::Shader { shader: key.to_string(), message };
         let wgsl = if gpu.info().device_type == wgpu::DeviceType::Cpu { hide_uniforms(wgsl) } else { wgsl.to_string() };
         let wgsl = gpu.capabilities().texture_reads.map_or(wgsl.clone(), |reads| reads.rewrite(&wgsl));
-        let (_, reflection) = reflect(&wgsl).map_err(fault)?;
+        let (module, reflection) = reflect(&wgsl).map_err(fault)?;
         let entries: Vec<wgpu::BindGroupLayoutEntry> = reflection.bindings.iter().map(layout_entry).collect();
         let (pipeline, layout) = gpu.guarded(&format!("compiling the kernel {key}"), || {
             let device = gpu.device();
@@ -206,7 +208,7 @@ impl Kernel {
                 bind_group_layouts: &[Some(&layout)],
                 ..Default::default()
             });
-            let module = shader_module(gpu, key, &wgsl);
+            let module = shader_module(gpu, key, module);
             let pipeline = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
                 label: Some(key.shader),
                 layout: Some(&pipeline_layout),
@@ -220,13 +222,13 @@ impl Kernel {
             });
             (pipeline, layout)
         })?;
-        Ok(Kernel { key: key.clone(), reflection, pipeline, layout })
+        Ok(Kernel { key: key.clone(), reflection, pipeline, layout, length: wgsl.len() })
     }
 }
 
-fn shader_module(gpu: &Gpu, key: &KernelKey, wgsl: &str) -> wgpu::ShaderModule {
-    let descriptor =
-        wgpu::ShaderModuleDescriptor { label: Some(key.shader), source: wgpu::ShaderSource::Wgsl(wgsl.into()) };
+fn shader_module(gpu: &Gpu, key: &KernelKey, module: naga::Module) -> wgpu::ShaderModule {
+    let source = wgpu::ShaderSource::Naga(std::borrow::Cow::Owned(module));
+    let descriptor = wgpu::ShaderModuleDescriptor { label: Some(key.shader), source };
     if gpu.checked() {
         return gpu.device().create_shader_module(descriptor);
     }

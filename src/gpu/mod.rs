@@ -1,6 +1,7 @@
 //! The device: adapter choice, capabilities, kernels, buffers, readback, timing. It knows no op.
 
 mod adapter;
+mod ahead;
 mod buffer;
 mod cooperative;
 mod faults;
@@ -19,8 +20,9 @@ pub use kernel::{Binding, BindingKind, Field, Kernel, KernelKey, Reflection, ref
 pub use members::{MOST_MEMBERS, Members};
 pub(crate) use members::{PLACES, may_have as may_have_members};
 pub use preprocess::{hide_uniforms, preprocess};
+use textures::FORMAT;
 pub use textures::TextureReads;
-pub(crate) use textures::{FORMAT, TEXEL, extent};
+pub(crate) use textures::{TEXEL, extent};
 
 use crate::error::{Error, Result};
 use std::collections::HashMap;
@@ -65,6 +67,8 @@ pub struct Gpu {
 }
 
 struct Shared {
+    /// Where limbic opened the device itself.
+    adapter: Option<wgpu::Adapter>,
     device: wgpu::Device,
     queue: wgpu::Queue,
     info: wgpu::AdapterInfo,
@@ -131,7 +135,11 @@ impl Gpu {
         let name = adapter.get_info().name;
         let (device, queue) = pollster::block_on(adapter.request_device(&descriptor))
             .map_err(|error| Error::Adapter(format!("'{name}' gave no device: {error}")))?;
-        let gpu = Self::build(device, queue, adapter.get_info(), options, cooperative)?;
+        let mut gpu = Self::build(device, queue, adapter.get_info(), options, cooperative)?;
+        // nobody else holds it yet
+        if let Some(shared) = Arc::get_mut(&mut gpu.shared) {
+            shared.adapter = Some(adapter.clone());
+        }
         gpu.watch_faults();
         Ok(gpu)
     }
@@ -181,6 +189,7 @@ impl Gpu {
         let checked = options.checked.or_else(|| from_environment("LIMBIC_SHADER_CHECKS"));
         let gpu = Gpu {
             shared: Arc::new(Shared {
+                adapter: None,
                 device,
                 queue,
                 info,
@@ -240,7 +249,8 @@ impl Gpu {
         self.shared.memory_budget
     }
 
-    /// Compiles what is not yet compiled of `keys`, on as many threads as there are cores, and returns all in order.
+    /// Compiles what is not yet compiled of `keys`, on as many threads as there are cores, and returns all in order. The driver's part of
+    /// it, too, where limbic opened the device: a first run then takes no longer than the others.
     pub fn kernels(&self, keys: &[KernelKey]) -> Result<Vec<Arc<Kernel>>> {
         let mut missing: Vec<KernelKey> = {
             let known = lock(&self.shared.kernels);
@@ -261,11 +271,11 @@ impl Gpu {
                 });
             }
         });
+        let built = built.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let built = built.into_iter().map(|kernel| kernel.map(Arc::new)).collect::<Result<Vec<_>>>()?;
+        self.compile_ahead(&built)?;
         let mut known = lock(&self.shared.kernels);
-        for kernel in built.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner()) {
-            let kernel = kernel?;
-            known.insert(kernel.key.clone(), Arc::new(kernel));
-        }
+        known.extend(built.into_iter().map(|kernel| (kernel.key.clone(), kernel)));
         keys.iter()
             .map(|key| {
                 known

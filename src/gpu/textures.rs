@@ -55,11 +55,6 @@ const ELEMENTS: [Element; 6] = [
 ];
 
 impl TextureReads {
-    /// Whether it is faster on the adapter of `info`: on software adapters through Vulkan, which is where it was measured.
-    pub(super) fn are_faster_on(info: &wgpu::AdapterInfo) -> bool {
-        info.device_type == wgpu::DeviceType::Cpu && info.backend == wgpu::Backend::Vulkan
-    }
-
     /// How to read on a device with these limits, if they allow it.
     pub fn within(limits: &wgpu::Limits) -> Option<Self> {
         // the shortest rows with which every array that a buffer binding holds fits a texture

@@ -34,6 +34,8 @@ impl Class {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Knob {
+    /// 1 where `matmul_small` takes the place of `matmul_subgroup`, by the multiply-adds: slower, but compiled in a fraction of the time.
+    MatmulSmall,
     /// Rows of a register tile of `matmul_subgroup`, by the product's rows: a multiple of the subgroup and of 4.
     MatmulRows,
     /// The same where a size along memory is no multiple of 4, by the multiply-adds: a model has few of these products, mostly its first and
@@ -119,6 +121,8 @@ use Knob::*;
 /// All lines; those of one knob and class by their bounds.
 #[rustfmt::skip]
 pub const TABLE: &[Line] = &[
+    line(MatmulSmall,      EVERY,  1 << 14,     1, TRIED),
+    line(MatmulSmall,      EVERY,      ANY,     0, TRIED),
     line(MatmulRows,       EVERY,      ANY,    32, LLVMPIPE),
     line(MatmulScalarRows, EVERY,  1 << 26,     8, TRIED),
     line(MatmulScalarRows, EVERY,      ANY,    32, TRIED),
@@ -195,6 +199,7 @@ impl Knob {
     /// measures by itself.
     pub fn values(self) -> &'static [u32] {
         match self {
+            MatmulSmall => &[0, 1],
             MatmulRows => &[16, 32, 64],
             MatmulScalarRows => &[8, 16, 32],
             MatmulColumns => &[4, 8],

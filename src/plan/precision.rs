@@ -17,7 +17,7 @@ use std::collections::{HashMap, HashSet};
 
 /// The kernels that may read and write halves. Losses, norms over a batch, convolutions, recurrences and optical flow are not among
 /// them: what those touch stays 32-bit.
-const KERNELS: [&str; 31] = [
+const KERNELS: [&str; 32] = [
     "attention_backward_kv",
     "attention_backward_kv_subgroup",
     "attention_backward_q",
@@ -40,6 +40,7 @@ const KERNELS: [&str; 31] = [
     "matmul_epilogue_backward",
     "matmul_pack",
     "matmul_reduce",
+    "matmul_small",
     "matmul_subgroup",
     "place",
     "pooling",

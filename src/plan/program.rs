@@ -5,7 +5,7 @@ use super::profile::{Pass, ProfiledDispatch, medians, times};
 use super::texture_plan::{TexturePlan, TextureRead};
 use super::traffic::{Bound, Count, Traffic};
 use crate::error::{Error, Result};
-use crate::gpu::{BindingKind, FORMAT, Gpu, Kernel, KernelKey, MOST_MEMBERS, PLACES, TEXEL, extent};
+use crate::gpu::{BindingKind, Gpu, Kernel, KernelKey, MOST_MEMBERS, PLACES, TEXEL};
 use std::sync::Arc;
 
 /// Uniform blocks start at multiples of this: the portable offset alignment.
@@ -84,7 +84,7 @@ impl Program {
             });
             gpu.queue().write_buffer(&uniforms, 0, &bytes);
             let unused = gpu.storage("unused", UNIFORM_ALIGN);
-            let textures_of: Vec<wgpu::Texture> = textures.bytes.iter().map(|bytes| texture(gpu, *bytes)).collect();
+            let textures_of: Vec<wgpu::Texture> = textures.bytes.iter().map(|bytes| gpu.texture(*bytes)).collect();
             let binder = Binder {
                 gpu,
                 locate,
@@ -92,7 +92,7 @@ impl Program {
                 uniforms: &uniforms,
                 unused: &unused,
                 views: textures_of.iter().map(|texture| texture.create_view(&Default::default())).collect(),
-                unused_view: texture(gpu, TEXEL).create_view(&Default::default()),
+                unused_view: gpu.texture(TEXEL).create_view(&Default::default()),
             };
             let (mut steps, mut count) = (Vec::with_capacity(dispatches.len()), Count::default());
             for (((dispatch, kernel), reads), block) in dispatches.iter().zip(kernels).zip(&textures.reads).zip(blocks)
@@ -234,21 +234,6 @@ impl Copy {
             part(rows, rest, 1);
         }
     }
-}
-
-/// A texture for `bytes` bytes of operands.
-fn texture(gpu: &Gpu, bytes: u64) -> wgpu::Texture {
-    let row = gpu.capabilities().texture_reads.map_or(1, |reads| reads.row);
-    gpu.device().create_texture(&wgpu::TextureDescriptor {
-        label: Some("operand"),
-        size: extent(bytes, row),
-        mip_level_count: 1,
-        sample_count: 1,
-        dimension: wgpu::TextureDimension::D2,
-        format: FORMAT,
-        usage: wgpu::TextureUsages::STORAGE_BINDING | wgpu::TextureUsages::COPY_DST,
-        view_formats: &[],
-    })
 }
 
 struct Binder<'a> {

@@ -166,7 +166,7 @@ fn kernels_with_subgroups_are_right_but_for_rounding() {
     if plain && capabilities.software && capabilities.fixed_subgroup() == Some(8) {
         let attention =
             ["attention_forward_subgroup", "attention_backward_q_subgroup", "attention_backward_kv_subgroup"];
-        assert_kernels(&halving, &[&attention[..], &["matmul_subgroup"]].concat());
+        assert_kernels(&halving, &[&attention[..], &["matmul_small", "matmul_subgroup"]].concat());
     }
 }
 

@@ -432,7 +432,7 @@ fn one_op(graph: &Graph, knob: Knob) -> Vec<Var<'_>> {
         Knob::MatmulRows | Knob::MatmulColumns | Knob::MatmulPiece | Knob::MatmulTile => {
             vec![input("x", &[64, 2048]).matmul_nt(input("weight", &[64, 2048]))]
         }
-        Knob::MatmulScalarRows => vec![input("x", &[65, 33]).matmul_nt(input("weight", &[63, 33]))],
+        Knob::MatmulSmall | Knob::MatmulScalarRows => vec![input("x", &[65, 33]).matmul_nt(input("weight", &[63, 33]))],
         Knob::ConvRows | Knob::ConvTile | Knob::ConvWorkgroups => {
             vec![input("x", &[4, 8, 16, 16]).conv(input("weight", &[72, 8, 3, 3]), None, &ConvOptions::default())]
         }

@@ -1,7 +1,8 @@
 //! Which matmul kernel a product takes, and its geometry: plain data in, plain data out.
 //!
 //! The shaders are `matmul.wgsl` (tiles in workgroup memory, any adapter), `matmul_subgroup.wgsl` (register tiles spread by
-//! subgroup broadcasts, for CPU adapters of one fixed subgroup size) and `matmul_reduce.wgsl` (the sum of split-k pieces).
+//! subgroup broadcasts, for CPU adapters of one fixed subgroup size; `matmul_small.wgsl` for the smallest there) and
+//! `matmul_reduce.wgsl` (the sum of split-k pieces).
 
 use crate::gpu::Capabilities;
 use crate::ops::choices::Knob;
@@ -87,7 +88,10 @@ fn register_lanes(capabilities: &Capabilities) -> Option<u32> {
 /// The kernel for `product` on a device.
 pub fn choose(product: &Product, capabilities: &Capabilities) -> Choice {
     if let Some(lanes) = register_lanes(capabilities) {
-        return by_subgroups(product, lanes, capabilities);
+        return match Knob::MatmulSmall.value(capabilities, product.multiply_adds()) {
+            0 => by_subgroups(product, lanes, capabilities),
+            _ => small(product),
+        };
     }
     let elements = product.batch as usize * product.m as usize * product.n as usize;
     let listed = Knob::MatmulTile.value(capabilities, elements) as u32;
@@ -170,6 +174,19 @@ fn by_subgroups(product: &Product, lanes: u32, capabilities: &Capabilities) -> C
     finished("matmul_subgroup", constants, product, count, splits, k_per_split)
 }
 
+/// Four neighbouring elements of the result for each invocation.
+fn small(product: &Product) -> Choice {
+    let whole = Product { vector: false, ..*product };
+    finished("matmul_small", layout_constants(&whole), product, quads_in_workgroups(product), 1, product.k)
+}
+
+/// Workgroups whose invocations make four neighbouring elements of the result each.
+fn quads_in_workgroups(product: &Product) -> u32 {
+    const THREADS: u32 = 64;
+    let quads = u64::from(product.batch) * u64::from(product.m) * u64::from(product.n.div_ceil(4));
+    u32::try_from(quads.div_ceil(u64::from(THREADS))).unwrap_or(u32::MAX)
+}
+
 /// Cuts k into about `pieces` pieces of equal length, a multiple of `step`: how many there are, and their length.
 fn split(k: u32, step: u32, pieces: u32) -> (u32, u32) {
     let length = k.div_ceil(pieces).next_multiple_of(step);
@@ -204,8 +221,6 @@ fn layout_constants(product: &Product) -> Vec<(&'static str, u32)> {
 
 /// The reduction that follows a split product.
 pub fn reduction(product: &Product) -> Choice {
-    const THREADS: u32 = 64;
-    let quads = u64::from(product.batch) * u64::from(product.m) * u64::from(product.n.div_ceil(4));
     Choice {
         shader: "matmul_reduce",
         constants: vec![
@@ -214,7 +229,7 @@ pub fn reduction(product: &Product) -> Choice {
             ("SAVE_PRE", u32::from(product.save_pre)),
             ("ACTIVATION", product.activation),
         ],
-        workgroups: u32::try_from(quads.div_ceil(u64::from(THREADS))).unwrap_or(u32::MAX),
+        workgroups: quads_in_workgroups(product),
         splits: 1,
         k_per_split: product.k,
         workspace: 0,
@@ -274,6 +289,15 @@ mod tests {
         // 8 % apart: 128 x 128 in 16 pieces, 64 x 64 in four
         let weight = choose(&product(512, 256, 2048, Layout::TN), &gpu());
         assert_eq!((constant(&weight, "BLOCK_M"), weight.splits), (Some(64), 4));
+    }
+
+    #[test]
+    fn the_smallest_products_of_a_software_adapter_go_without_tiles() {
+        let software = capabilities(Class::Software, Some(8));
+        let shader = |m, k, device| choose(&product(m, 64, k, Layout::NT), device).shader;
+        assert_eq!((shader(256, 1, &software), shader(257, 1, &software)), ("matmul_small", "matmul_subgroup"));
+        assert_eq!((shader(2, 3, &gpu()), shader(2, 3, &capabilities(Class::Software, None))), ("matmul", "matmul"));
+        assert_eq!(choose(&product(3, 261, 5, Layout::TN), &software).workgroups, 4);
     }
 
     #[test]

@@ -150,18 +150,19 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         }
     }
 
-    // @unroll
-    for (var r = 0u; r < ROWS; r++) {
-        let key = row + r * LANES;
-        if (key < dims.key_len) {
-            // @unroll
-            for (var n = 0u; n < HEAD_CHUNKS; n++) {
-                store_dk(place, key, n, select(vec4<f32>(0.0), dk_sum[r * OUT_CHUNKS + n] * dims.scale, live[r]));
-            }
-            // @unroll
-            for (var n = 0u; n < VALUE_CHUNKS; n++) {
-                store_dv(place, key, n, select(vec4<f32>(0.0), dv_sum[r * OUT_CHUNKS + n], live[r]));
+    for (var first = 0u; first < OUT_CHUNKS; first += TURN) {
+        // @unroll
+        for (var r = 0u; r < ROWS; r++) {
+            let key = row + r * LANES;
+            if (key < dims.key_len) {
+                // @unroll
+                for (var n = 0u; n < TURN; n++) {
+                    store_dk(place, key, first + n, select(vec4<f32>(0.0), dk_sum[r * OUT_CHUNKS + n] * dims.scale, live[r]));
+                    store_dv(place, key, first + n, select(vec4<f32>(0.0), dv_sum[r * OUT_CHUNKS + n], live[r]));
+                }
             }
         }
+        advance(&dk_sum);
+        advance(&dv_sum);
     }
 }

@@ -117,14 +117,17 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         }
     }
 
-    // @unroll
-    for (var r = 0u; r < ROWS; r++) {
-        let query = row + r * LANES;
-        if (query < dims.query_len) {
-            // @unroll
-            for (var n = 0u; n < HEAD_CHUNKS; n++) {
-                store_dq(place, query, n, select(vec4<f32>(0.0), result[r * OUT_CHUNKS + n] * dims.scale, live[r]));
+    for (var first = 0u; first < OUT_CHUNKS; first += TURN) {
+        // @unroll
+        for (var r = 0u; r < ROWS; r++) {
+            let query = row + r * LANES;
+            if (query < dims.query_len) {
+                // @unroll
+                for (var n = 0u; n < TURN; n++) {
+                    store_dq(place, query, first + n, select(vec4<f32>(0.0), result[r * OUT_CHUNKS + n] * dims.scale, live[r]));
+                }
             }
         }
+        advance(&result);
     }
 }

@@ -114,17 +114,25 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         }
     }
 
+    let seeing = live & (total != vec4<f32>(0.0));
+    let inverse = 1.0 / total;
+    for (var first = 0u; first < OUT_CHUNKS; first += TURN) {
+        // @unroll
+        for (var r = 0u; r < ROWS; r++) {
+            let query = row + r * LANES;
+            if (query < dims.query_len) {
+                // @unroll
+                for (var n = 0u; n < TURN; n++) {
+                    store_out(place, query, first + n, select(vec4<f32>(0.0), result[r * OUT_CHUNKS + n] * inverse[r], seeing[r]));
+                }
+            }
+        }
+        advance(&result);
+    }
     // @unroll
     for (var r = 0u; r < ROWS; r++) {
-        let query = row + r * LANES;
-        if (query < dims.query_len) {
-            let seeing = live[r] && total[r] != 0.0;
-            let inverse = 1.0 / total[r];
-            // @unroll
-            for (var n = 0u; n < VALUE_CHUNKS; n++) {
-                store_out(place, query, n, select(vec4<f32>(0.0), result[r * OUT_CHUNKS + n] * inverse, seeing));
-            }
-            lse[position + r * LANES] = select(EMPTY_LSE, (top[r] + log2(total[r])) * LN_2, seeing);
+        if (row + r * LANES < dims.query_len) {
+            lse[position + r * LANES] = select(EMPTY_LSE, (top[r] + log2(total[r])) * LN_2, seeing[r]);
         }
     }
 }

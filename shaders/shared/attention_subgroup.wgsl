@@ -13,6 +13,7 @@ const TILE_ROWS: u32 = LANES * ROWS;
 const TILE_LOADS: u32 = TILE_COLS / LANES;
 const OUT_CHUNKS: u32 = (max(HEAD_DIM, VALUE_DIM) + 3u) / 4u;
 const GROUP_LOADS: u32 = (GROUP * OUT_CHUNKS + LANES - 1u) / LANES;
+const TURN: u32 = min(2u, OUT_CHUNKS); // chunks of each row stored at a time
 
 // scores[column, row] += dot(own row, column's row) over four elements; lane l holds the columns t * LANES + l.
 fn add_scores(scores: ptr<function, array<f32, TILE_COLS * ROWS>>, own: array<vec4<f32>, ROWS>, spread: array<vec4<f32>, TILE_LOADS>) {
@@ -68,6 +69,15 @@ fn add_weighted(result: ptr<function, array<vec4<f32>, ROWS * OUT_CHUNKS>>, weig
                 (*result)[r * OUT_CHUNKS + n] = add_product((*result)[r * OUT_CHUNKS + n], weights[g][r], x);
             }
         }
+    }
+}
+
+// Moves the sums up by a turn, so that the code that stores a sum exists once per turn and row: with a store for each of them, a third of
+// the time that lavapipe takes to compile such a kernel were stores.
+fn advance(sums: ptr<function, array<vec4<f32>, ROWS * OUT_CHUNKS>>) {
+    // @unroll
+    for (var s = 0u; s < ROWS * OUT_CHUNKS - TURN; s++) {
+        (*sums)[s] = (*sums)[s + TURN];
     }
 }
 

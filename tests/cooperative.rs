@@ -1,10 +1,11 @@
-//! Cooperative matrices, where this machine's adapter has them and they pass the self-test: products in mixed precision are those of the
-//! portable kernels but for rounding. Where there are none they are refused, and nothing changes.
+//! Cooperative matrices, where this machine's adapter has them and they pass the self-test: products and attention in mixed precision are
+//! those of the portable kernels but for rounding. Where there are none they are refused, and nothing changes.
 
 mod support;
 
 use limbic::gpu::{Cooperative, Gpu, GpuOptions};
-use limbic::graph::{Graph, Precision, Var};
+use limbic::graph::{Graph, Precision, Shape, Var};
+use limbic::ops::attention::{AttentionMasks, AttentionOptions, Projections, attention};
 use std::sync::OnceLock;
 use support::{Outcome, Value, float, noise, run_in};
 
@@ -14,8 +15,13 @@ const UNIT: f64 = 1.0 / 2048.0;
 /// The machine's adapter, asked for cooperative matrices or asked to do without.
 fn opened(cooperative: bool) -> Gpu {
     static GPUS: [OnceLock<Gpu>; 2] = [OnceLock::new(), OnceLock::new()];
-    let options = GpuOptions { cooperative_matrices: Some(cooperative), ..GpuOptions::default() };
-    GPUS[usize::from(cooperative)].get_or_init(|| Gpu::with_options(&options).expect("a Vulkan driver")).clone()
+    GPUS[usize::from(cooperative)].get_or_init(|| opened_with(cooperative, &[])).clone()
+}
+
+fn opened_with(cooperative: bool, forced: &[(&str, u32)]) -> Gpu {
+    let forced = forced.iter().map(|(knob, value)| (knob.to_string(), *value)).collect();
+    let options = GpuOptions { cooperative_matrices: Some(cooperative), forced, ..GpuOptions::default() };
+    Gpu::with_options(&options).expect("a Vulkan driver")
 }
 
 fn has_them() -> bool {
@@ -56,6 +62,73 @@ fn cases() -> Vec<Case> {
     ]
 }
 
+/// A mask `[batch, len]` of samples that end at different lengths, the second at once.
+fn ragged(batch: usize, len: usize) -> Value {
+    let valid = |sample: usize, step: usize| u32::from(sample != 1 && step + 5 * sample < len - 3);
+    let values = (0..batch).flat_map(|sample| (0..len).map(move |step| valid(sample, step))).collect();
+    Value::Integer(Shape::from([batch, len]), values)
+}
+
+fn attend<'g>(x: &[Var<'g>], heads: usize, masks: AttentionMasks<'g>, dropout: f32) -> Vec<Var<'g>> {
+    let projections = Projections::Separate { query: x[0], key: x[1], value: x[2] };
+    vec![attention(projections, masks, AttentionOptions { heads, scale: None, dropout }).output]
+}
+
+/// Attention, and which inputs' rows are hidden by which mask among the inputs.
+fn attentions() -> Vec<(Case, Vec<[usize; 2]>)> {
+    let cross = Case {
+        name: "cross-attention, padded, some samples and queries seeing nothing, dropout",
+        inputs: vec![
+            float([5, 35, 32], 1),
+            float([5, 77, 32], 2),
+            float([5, 77, 128], 3),
+            ragged(5, 77),
+            ragged(5, 35),
+        ],
+        build: |_, x| attend(x, 2, AttentionMasks { key: Some(x[3]), query: Some(x[4]), ..Default::default() }, 0.25),
+    };
+    let paired = Case {
+        name: "causal self-attention, every mask, dropout",
+        inputs: vec![
+            float([2, 72, 128], 1),
+            float([2, 72, 128], 2),
+            float([2, 72, 128], 3),
+            ragged(2, 72),
+            ragged(2, 72),
+            Value::Integer([72, 72].into(), (0..72 * 72).map(|index| u32::from(index * 7 % 5 != 0)).collect()),
+        ],
+        build: |_, x| {
+            let masks = AttentionMasks { key: Some(x[3]), query: Some(x[4]), pair: Some(x[5]), causal: true };
+            attend(x, 2, masks, 0.25)
+        },
+    };
+    let padded = Case {
+        name: "causal self-attention of padded queries",
+        inputs: vec![float([3, 41, 48], 1), float([3, 41, 48], 2), float([3, 41, 48], 3), ragged(3, 41)],
+        build: |_, x| attend(x, 3, AttentionMasks { query: Some(x[3]), causal: true, ..Default::default() }, 0.0),
+    };
+    let packed = Case {
+        name: "self-attention side by side, odd length",
+        inputs: vec![float([2, 67, 3 * 2 * 64], 1)],
+        build: |_, x| {
+            let options = AttentionOptions { heads: 2, scale: None, dropout: 0.0 };
+            vec![attention(Projections::Packed(x[0]), AttentionMasks::default(), options).output]
+        },
+    };
+    let long = Case {
+        name: "sums over many keys, in pieces",
+        inputs: vec![float([1, 21, 16], 1), float([1, 1030, 16], 2), float([1, 1030, 16], 3)],
+        build: |_, x| attend(x, 1, AttentionMasks::default(), 0.0),
+    };
+    vec![
+        (cross, vec![[0, 4], [1, 3], [2, 3]]),
+        (paired, vec![[0, 4], [1, 3], [2, 3]]),
+        (padded, vec![[0, 3], [1, 3], [2, 3]]),
+        (packed, vec![]),
+        (long, vec![]),
+    ]
+}
+
 fn outcome(precision: Precision, gpu: &Gpu, case: &Case) -> Outcome {
     run_in(precision, gpu, &case.inputs, case.build).unwrap_or_else(|error| panic!("{}: {error}", case.name))
 }
@@ -77,22 +150,71 @@ fn assert_same_bits(name: &str, left: &Outcome, right: &Outcome) {
     }
 }
 
-/// An output is off by what its operands were rounded by, a gradient by that of two products.
+/// An output is off by what its operands were rounded by, a gradient by that of two products. What is 0 since nothing was seen stays 0.
+fn assert_rounded(case: &Case, mixed: &Outcome, full: &Outcome) {
+    for ((what, mixed), (_, full)) in tensors(mixed).iter().zip(tensors(full)) {
+        let scale = full.iter().fold(1e-30, |most, value| f64::from(value.abs()).max(most));
+        let tolerance = if what.starts_with('o') { 8.0 * UNIT } else { 16.0 * UNIT };
+        for (index, (mixed, full)) in mixed.iter().zip(full).enumerate() {
+            let error = (f64::from(*mixed) - f64::from(*full)).abs() / scale;
+            let close = if *full == 0.0 { *mixed == 0.0 } else { error <= tolerance };
+            assert!(close, "{}, {what}: {mixed} at {index}, not {full}: {error:.1e}", case.name);
+        }
+    }
+}
+
 #[test]
 fn products_are_those_of_full_precision_but_for_rounding() {
-    for case in cases().iter().filter(|_| has_them()) {
-        let full = outcome(Precision::F32, &opened(false), case);
-        let mixed = outcome(Precision::Mixed, &opened(true), case);
+    let attentions = attentions().into_iter().map(|(case, _)| case);
+    for case in cases().into_iter().chain(attentions).filter(|_| has_them()) {
+        let full = outcome(Precision::F32, &opened(false), &case);
+        let mixed = outcome(Precision::Mixed, &opened(true), &case);
         assert!(mixed.kernels.contains(&"matmul_cooperative"), "{}: {:?}", case.name, mixed.kernels);
-        for ((what, mixed), (_, full)) in tensors(&mixed).iter().zip(tensors(&full)) {
-            let scale = full.iter().fold(1e-30, |most, value| f64::from(value.abs()).max(most));
-            let tolerance = if what.starts_with('o') { 8.0 * UNIT } else { 16.0 * UNIT };
-            for (index, (mixed, full)) in mixed.iter().zip(full).enumerate() {
-                let error = (f64::from(*mixed) - f64::from(*full)).abs() / scale;
-                assert!(error <= tolerance, "{}, {what}: {mixed} at {index}, not {full}: {error:.1e}", case.name);
+        assert_rounded(&case, &mixed, &full);
+        assert_same_bits(case.name, &mixed, &outcome(Precision::Mixed, &opened(true), &case));
+    }
+}
+
+/// Neither forward nor backward is left to the other kernels.
+#[test]
+fn attention_takes_them() {
+    for (case, _) in attentions().iter().filter(|_| has_them()) {
+        let kernels = outcome(Precision::Mixed, &opened(true), case).kernels;
+        let count = |kernel: &str| kernels.iter().filter(|name| **name == kernel).count();
+        assert_eq!(count("matmul_cooperative"), 2 + 5, "{}: {kernels:?}", case.name);
+        assert_eq!(count("attention_probabilities") + count("attention_probabilities_backward"), 2, "{kernels:?}");
+    }
+}
+
+/// What no valid query sees, and queries that are not valid themselves, may hold anything.
+#[test]
+fn what_is_hidden_reaches_nothing() {
+    for (case, hidden) in attentions().iter().filter(|_| has_them()) {
+        let mut spoilt = case.inputs.clone();
+        for [input, mask] in hidden {
+            let Value::Integer(_, mask) = &case.inputs[*mask] else { panic!("no mask") };
+            let Value::Float(_, values) = &mut spoilt[*input] else { panic!("no floats") };
+            let width = values.len() / mask.len();
+            for (row, _) in values.chunks_mut(width).zip(mask).filter(|(_, valid)| **valid == 0) {
+                row.fill(f32::NAN);
             }
         }
-        assert_same_bits(case.name, &mixed, &outcome(Precision::Mixed, &opened(true), case));
+        let spoilt = Case { inputs: spoilt, ..*case };
+        let [clean, spoilt] = [case, &spoilt].map(|case| outcome(Precision::Mixed, &opened(true), case));
+        assert_same_bits(case.name, &clean, &spoilt);
+    }
+}
+
+/// Ten heads four at a time: the last four begin with two that were there before.
+#[test]
+fn attention_in_slices_is_the_same() {
+    if has_them() {
+        let (case, _) = &attentions()[0];
+        let whole = outcome(Precision::Mixed, &opened(true), case);
+        let sliced = outcome(Precision::Mixed, &opened_with(true, &[("AttentionScores", 4 * 40 * 80)]), case);
+        let products = |outcome: &Outcome| outcome.kernels.iter().filter(|name| **name == "matmul_cooperative").count();
+        assert_eq!((products(&whole), products(&sliced)), (7, 21));
+        assert_same_bits(case.name, &whole, &sliced);
     }
 }
 
@@ -100,7 +222,7 @@ fn products_are_those_of_full_precision_but_for_rounding() {
 #[test]
 fn elsewhere_nothing_changes() {
     let precisions = if has_them() { vec![Precision::F32] } else { vec![Precision::F32, Precision::Mixed] };
-    for case in cases() {
+    for case in cases().into_iter().chain([attentions().swap_remove(3).0]) {
         for precision in &precisions {
             let asked = outcome(*precision, &opened(true), &case);
             let not = outcome(*precision, &opened(false), &case);

@@ -63,6 +63,8 @@ pub enum Knob {
     AttentionThreads,
     /// Of those, how many side by side along a row, by a head's width in fours.
     AttentionAcross,
+    /// Scores that attention on cooperative matrices keeps in memory at a time, at most, by the scores of a head.
+    AttentionScores,
     /// Workgroups that a reduction is split into until there are so many.
     ReduceWorkgroups,
     /// Invocations that share a row of a reduction, by the row's length.
@@ -149,6 +151,7 @@ pub const TABLE: &[Line] = &[
     line(AttentionThreads, EVERY,      ANY,   128, ANALOGY),
     line(AttentionAcross,  EVERY,       16,     8, ANALOGY),
     line(AttentionAcross,  EVERY,      ANY,    16, ANALOGY),
+    line(AttentionScores,  EVERY,      ANY, 1 << 24, ANALOGY),
     line(ReduceWorkgroups, SOFTWARE,   ANY,    16, LLVMPIPE),
     line(ReduceWorkgroups, INTEGRATED, ANY,   128, ANALOGY),
     line(ReduceWorkgroups, DISCRETE,   ANY,  1024, ANALOGY),
@@ -220,7 +223,7 @@ impl Knob {
             LayerNormTeams => &[16, 64, 256, 1024],
             SoftmaxRounds => &[1, 4, 16, 64],
             PoolingSlices => &[1, 8],
-            MatmulShare | MatmulUnits | LayerNormSlices => &[],
+            MatmulShare | MatmulUnits | AttentionScores | LayerNormSlices => &[],
         }
     }
 

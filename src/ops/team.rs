@@ -82,15 +82,20 @@ impl Team {
         self.lanes > 1 && !self.subgroup
     }
 
-    /// The constants of `part.wgsl` and `team.wgsl`, before `more`.
-    pub(crate) fn defines<'a>(&self, more: &[(&'a str, u32)]) -> Vec<(&'a str, u32)> {
-        let mut defines = vec![
-            ("VECTOR", u32::from(self.vector)),
+    /// The constants of `team.wgsl`.
+    pub(crate) fn constants(&self) -> [(&'static str, u32); 4] {
+        [
             ("LANES", self.lanes as u32),
             ("TEAMS", self.teams as u32),
             ("TREE", u32::from(self.tree())),
             ("SUBGROUP", u32::from(self.subgroup)),
-        ];
+        ]
+    }
+
+    /// The constants of `part.wgsl` and `team.wgsl`, before `more`.
+    pub(crate) fn defines<'a>(&self, more: &[(&'a str, u32)]) -> Vec<(&'a str, u32)> {
+        let mut defines = vec![("VECTOR", u32::from(self.vector))];
+        defines.extend(self.constants());
         defines.extend_from_slice(more);
         defines
     }

@@ -3,8 +3,8 @@
 //! Kept as halves are activations and their gradients that only kernels of [`KERNELS`] touch, each by an array that can hold them
 //! (`gpu/halves.rs`). 32-bit floats stay: what the caller writes and reads, parameters with their gradients and moments, the statistics
 //! of norms and of attention, scores and losses (whose last axis is short). All arithmetic stays 32-bit. Weights are read as they are: a
-//! copy of them as halves would take more memory, not less. Products on cooperative matrices, where the device was opened with them,
-//! pack what is not yet halves for themselves.
+//! copy of them as halves would take more memory, not less. Products on cooperative matrices, attention's too, where the device was opened
+//! with them, pack what is not yet halves for themselves.
 
 use super::lives::Workspace;
 use super::lower::{Dispatch, Operand};
@@ -17,7 +17,7 @@ use std::collections::{HashMap, HashSet};
 
 /// The kernels that may read and write halves. Losses, norms over a batch, convolutions, recurrences and optical flow are not among
 /// them: what those touch stays 32-bit.
-const KERNELS: [&str; 32] = [
+const KERNELS: [&str; 34] = [
     "attention_backward_kv",
     "attention_backward_kv_subgroup",
     "attention_backward_q",
@@ -25,6 +25,8 @@ const KERNELS: [&str; 32] = [
     "attention_delta",
     "attention_forward",
     "attention_forward_subgroup",
+    "attention_pack",
+    "attention_unpack",
     "attention_weights",
     "binary",
     "binary_broadcast",

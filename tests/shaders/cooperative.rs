@@ -1,4 +1,4 @@
-//! The kernel on cooperative matrices in every variant, and what naga leaves unchecked: the element's type of a matrix is that of the
+//! The kernels on and around cooperative matrices in every variant, and what naga leaves unchecked: the element's type of a matrix is that of the
 //! memory it is loaded from, whatever its own says, and factors need not be of one size.
 
 use crate::translate::{declared, validate};
@@ -19,6 +19,32 @@ pub fn keys() -> Vec<KernelKey> {
         let mut key = KernelKey::new("matmul_pack", &[("VECTOR", vector), ("SCALAR", 1 - vector)]);
         key.halves = halves.iter().map(|name| name.to_string()).collect();
         keys.push(key);
+    }
+    keys.extend(of_attention());
+    keys
+}
+
+/// What runs around the products of attention: copies of 32 bits and of halves, teams of either kind, every mask.
+fn of_attention() -> Vec<KernelKey> {
+    let with = |shader, defines: &[(&str, u32)], halves: &[&str]| {
+        let mut key = KernelKey::new(shader, defines);
+        key.halves = halves.iter().map(|name| name.to_string()).collect();
+        key
+    };
+    let mut keys = vec![
+        with("attention_pack", &[], &["packed"]),
+        with("attention_pack", &[], &["packed", "x"]),
+        with("attention_unpack", &[], &[]),
+        with("attention_unpack", &[], &["out"]),
+        with("attention_seen", &[], &[]),
+    ];
+    for (pair, dropout) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
+        let flags = [("PAIR", pair), ("DROPOUT", dropout)];
+        keys.push(with("attention_probabilities_backward", &flags, &["dscores", "weights"]));
+        for (lanes, teams, subgroup) in [(8, 1, 0), (8, 1, 1), (32, 4, 0), (32, 4, 1)] {
+            let team = [("LANES", lanes), ("TEAMS", teams), ("TREE", 1 - subgroup), ("SUBGROUP", subgroup)];
+            keys.push(with("attention_probabilities", &[&flags[..], &team].concat(), &["weights"]));
+        }
     }
     keys
 }

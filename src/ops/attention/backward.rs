@@ -1,5 +1,7 @@
-//! The gradients of queries, keys and values: two kernels that recompute the scores tile by tile (Dao 2023), no atomics.
+//! The gradients of queries, keys and values: two kernels that recompute the scores tile by tile (Dao 2023), no atomics; or
+//! products on cooperative matrices.
 
+use super::cooperative::CooperativeAttention;
 use super::{Attention, dims, launch, mask_operand};
 use crate::error::Result;
 use crate::graph::{DType, Shape, Tensor, Var};
@@ -60,6 +62,10 @@ impl Op for AttentionBackward {
             .bind("lse", cx.input(lse))
             .bind("stats", stats.clone());
         cx.emit(dims(op, cx, delta, gradients));
+        if let Some(on) = CooperativeAttention::in_plan(&problem, cx) {
+            on.backward(op, cx, stats, [lse, dout]);
+            return Ok(());
+        }
         let operands = |cx: &Lower<'_>, dispatch: crate::plan::Dispatch, stats: Operand| {
             dispatch
                 .bind("q", cx.input(op.query.input))

@@ -1,8 +1,10 @@
-//! Masked multi-head attention (Vaswani et al. 2017) in one kernel: the score matrix is never stored, forward or backward.
+//! Masked multi-head attention (Vaswani et al. 2017) in one kernel: the score matrix is never stored, forward or backward. Only on
+//! cooperative matrices it is, a part of it at a time.
 //!
 //! Projections come as `[batch, seq, heads * head_dim]`, or packed side by side in one tensor so that one matmul makes them.
 
 mod backward;
+mod cooperative;
 mod kernel;
 mod weights;
 
@@ -11,6 +13,7 @@ use super::{Backward, Op};
 use crate::error::Result;
 use crate::graph::{DType, Shape, Tensor, Var};
 use crate::plan::{Dispatch, Lower, Operand};
+use cooperative::CooperativeAttention;
 use kernel::Problem;
 use std::any::Any;
 
@@ -247,13 +250,17 @@ impl Op for Attention {
             cx.input_shape(self.key.input),
             cx.input_shape(self.value.input),
         );
+        if let Some(on) = CooperativeAttention::in_plan(&problem, cx) {
+            on.forward(self, cx);
+            return Ok(());
+        }
         let chosen = problem.forward(cx.capabilities());
         let dispatch = launch(&chosen)
             .bind("q", cx.input(self.query.input))
             .bind("k", cx.input(self.key.input))
             .bind("v", cx.input(self.value.input))
             .bind("mask", mask_operand(self, cx))
-            .bind("query_mask", self.query_mask_input().map_or(Operand::Unused, |input| cx.input(input)))
+            .bind("query_mask", query_mask_operand(self, cx))
             .bind("out", cx.output(0))
             .bind("lse", cx.output(1));
         let dispatch = dims(self, cx, dispatch, [None; 3]);
@@ -281,6 +288,16 @@ fn mask_operand(op: &Attention, cx: &Lower<'_>) -> Operand {
     op.bits_input().or(op.key_mask_input()).map_or(Operand::Unused, |input| cx.input(input))
 }
 
+fn query_mask_operand(op: &Attention, cx: &Lower<'_>) -> Operand {
+    op.query_mask_input().map_or(Operand::Unused, |input| cx.input(input))
+}
+
+/// Words from one sample's packed bits to the next's, 0 where all share them.
+fn mask_stride(op: &Attention, cx: &Lower<'_>) -> usize {
+    let bits = op.bits_input().map(|input| cx.input_shape(input));
+    bits.filter(|shape| shape.axis(0) > 1).map_or(0, |shape| shape.axis(1) * shape.axis(2))
+}
+
 /// Sets the dims block that all attention kernels share. `gradients` are the outputs that receive dq, dk and dv.
 fn dims(op: &Attention, cx: &Lower<'_>, dispatch: Dispatch, gradients: [Option<Shape>; 3]) -> Dispatch {
     const NAMES: [[&str; 3]; 8] = [
@@ -303,15 +320,13 @@ fn dims(op: &Attention, cx: &Lower<'_>, dispatch: Dispatch, gradients: [Option<S
         let row = if shape.rank() == 3 { shape.axis(2) } else { 0 };
         dispatch.set(names[0], offset).set(names[1], row).set(names[2], row * shape.axis(1))
     });
-    let bits = op.bits_input().map(|input| cx.input_shape(input));
-    let per_sample = bits.filter(|shape| shape.axis(0) > 1).map_or(0, |shape| shape.axis(1) * shape.axis(2));
     dispatch
         .set("batch", q.1.axis(0))
         .set("heads", op.heads)
         .set("query_len", q.1.axis(1))
         .set("key_len", k.1.axis(1))
         .set("has_mask", usize::from(op.has_key_mask || op.has_bits))
-        .set("mask_batch_stride", per_sample)
+        .set("mask_batch_stride", mask_stride(op, cx))
         .set("has_query_mask", usize::from(op.has_query_mask))
         .set("causal", usize::from(op.causal))
         .set("has_pair_mask", 0)

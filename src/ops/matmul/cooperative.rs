@@ -14,14 +14,16 @@ const PACK: &str = "matmul_pack";
 /// adapter, where nothing is saved, takes all that it can: it is there for tests.
 const LEAST_WORK: u64 = 1 << 24;
 
-/// A product on cooperative matrices.
+/// A product on cooperative matrices: of whole ones, as its operands are packed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct CooperativeProduct {
+pub(in crate::ops) struct CooperativeProduct {
     /// The product's kernel.
     pub(super) choice: Choice,
     layout: Layout,
-    /// Rows of the result and the length of its sums, padded.
+    batch: usize,
+    /// Rows and columns of the result and the length of its sums.
     m: usize,
+    n: usize,
     k: usize,
 }
 
@@ -36,8 +38,19 @@ impl CooperativeProduct {
         if !whole || (work < LEAST_WORK && !capabilities.software) {
             return None;
         }
-        let (m, k) = (m.next_multiple_of(tile), k.next_multiple_of(tile));
-        let (tiles, splits, k_per_split) = spread(matrices, [m, n, k], batch, capabilities.discrete);
+        let padded = [m.next_multiple_of(tile), n, k.next_multiple_of(tile)];
+        Some(Self::of_whole(layout, batch, padded, matrices, capabilities.discrete))
+    }
+
+    /// `batch` products of `[m, k]` by `[k, n]`, all of these multiples of a matrix.
+    pub(in crate::ops) fn of_whole(
+        layout: Layout,
+        batch: u32,
+        [m, n, k]: [u32; 3],
+        matrices: &CooperativeMatrices,
+        discrete: bool,
+    ) -> Self {
+        let (tiles, splits, k_per_split) = spread(matrices, [m, n, k], batch, discrete);
         let block = matrices.block(tiles);
         let workgroups = [m.div_ceil(block), n.div_ceil(block), batch, splits];
         let elements = [splits, batch, m, n].iter().map(|size| u64::from(*size)).product();
@@ -49,37 +62,60 @@ impl CooperativeProduct {
             k_per_split,
             workspace: elements,
         };
-        Some(CooperativeProduct { choice, layout, m: m as usize, k: k as usize })
+        let [batch, m, n, k] = [batch, m, n, k].map(|size| size as usize);
+        CooperativeProduct { choice, layout, batch, m, n, k }
+    }
+
+    /// Pieces that the sums are left in.
+    pub(in crate::ops) fn splits(&self) -> usize {
+        self.choice.splits as usize
+    }
+
+    /// Elements of all pieces.
+    pub(in crate::ops) fn elements(&self) -> usize {
+        self.choice.workspace as usize
     }
 
     /// Emits all but what follows the product; its pieces.
     pub(super) fn emit(&self, cx: &mut Lower<'_>, sizes: &Sizes) -> Operand {
-        let Sizes { batch, a_batch, b_batch, n, .. } = *sizes;
-        let (m, k) = (self.m, self.k);
-        let transposed = |swap: bool, [rows, columns]: [usize; 2]| if swap { [columns, rows] } else { [rows, columns] };
-        let (a_swapped, b_swapped) = (self.layout == Layout::TN, self.layout == Layout::NT);
-        let a_size = transposed(a_swapped, [m, k]);
-        let b_size = transposed(b_swapped, [k, n]);
-        let a = pack(cx, 0, a_batch, transposed(a_swapped, [sizes.m, sizes.k]), a_size);
-        let b = pack(cx, 1, b_batch, transposed(b_swapped, [sizes.k, n]), b_size);
+        let [a_size, b_size] = self.stored([self.m, self.n, self.k]);
+        let [a_given, b_given] = self.stored([sizes.m, sizes.n, sizes.k]);
+        let a = pack(cx, 0, sizes.a_batch, a_given, a_size);
+        let b = pack(cx, 1, sizes.b_batch, b_given, b_size);
+        let partials = cx.workspace(self.elements());
+        self.multiply(cx, [(a, sizes.a_batch), (b, sizes.b_batch)], partials.clone());
+        partials
+    }
+
+    /// Emits the product alone, of packed operands and how many matrices each of them is: one serves all.
+    pub(in crate::ops) fn multiply(&self, cx: &mut Lower<'_>, operands: [(Operand, usize); 2], partials: Operand) {
+        let [a_size, b_size] = self.stored([self.m, self.n, self.k]);
         let stride = |batch: usize, [rows, columns]: [usize; 2]| if batch == 1 { 0 } else { rows * columns };
-        let partials = cx.workspace(self.choice.workspace as usize);
+        let [(a, a_batch), (b, b_batch)] = operands;
         let dispatch = Dispatch::new(self.choice.shader, &self.choice.constants, self.choice.workgroups)
             .bind("a", a)
             .bind("b", b)
-            .bind("partials", partials.clone())
-            .set("m", m)
-            .set("n", n)
-            .set("k", k)
-            .set("batch", batch)
+            .bind("partials", partials)
+            .set("m", self.m)
+            .set("n", self.n)
+            .set("k", self.k)
+            .set("batch", self.batch)
             .set("lda", a_size[1])
             .set("ldb", b_size[1])
             .set("a_stride", stride(a_batch, a_size))
             .set("b_stride", stride(b_batch, b_size))
-            .set("splits", self.choice.splits as usize)
+            .set("splits", self.splits())
             .set("k_per_split", self.choice.k_per_split as usize);
         cx.emit(dispatch);
-        partials
+    }
+
+    /// Rows and columns of A and B as they are stored, where the product has these sizes.
+    fn stored(&self, [m, n, k]: [usize; 3]) -> [[usize; 2]; 2] {
+        match self.layout {
+            Layout::NN => [[m, k], [k, n]],
+            Layout::NT => [[m, k], [n, k]],
+            Layout::TN => [[k, m], [k, n]],
+        }
     }
 }
 
@@ -93,7 +129,9 @@ fn spread(matrices: &CooperativeMatrices, [m, n, k]: [u32; 3], batch: u32, discr
         let block = matrices.block(tiles);
         m.div_ceil(block).saturating_mul(n.div_ceil(block)).saturating_mul(batch)
     };
-    let tiles = if blocks(4) >= wanted { 4 } else { 2 };
+    // half of a large block would idle beside a result this narrow
+    let narrow = m.min(n) <= matrices.block(2);
+    let tiles = if blocks(4) >= wanted && !narrow { 4 } else { 2 };
     let pieces = wanted.div_ceil(blocks(tiles)).min(k / LEAST_PIECE).clamp(1, MOST_PIECES);
     let length = k.div_ceil(pieces).next_multiple_of(matrices.tile);
     (tiles, k.div_ceil(length), length)
@@ -175,5 +213,6 @@ mod tests {
         assert_eq!(spread([2048, 256, 256], true), (2, 1, 256));
         assert_eq!(spread([256, 256, 2048], true), (2, 8, 256));
         assert_eq!(spread([512, 512, 2048], false), (4, 1, 2048));
+        assert_eq!(spread([65536, 64, 512], true), (2, 1, 512));
     }
 }

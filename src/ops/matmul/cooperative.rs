@@ -12,17 +12,16 @@ const PACK: &str = "matmul_pack";
 
 /// Multiplications below which the dispatches that are added cost more than is saved: some 30 us on a GPU of 1 TFLOP/s. A software
 /// adapter, where nothing is saved, takes all that it can: it is there for tests.
-const LEAST_WORK: u64 = 1 << 24;
+pub(in crate::ops) const LEAST_WORK: u64 = 1 << 24;
 
-/// A product on cooperative matrices.
+/// `batch` products on cooperative matrices, the operands packed: [m, k] by [k, n], all of them whole matrices.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct CooperativeProduct {
+pub(in crate::ops) struct CooperativeProduct {
     /// The product's kernel.
-    pub(super) choice: Choice,
+    pub(in crate::ops) choice: Choice,
     layout: Layout,
-    /// Rows of the result and the length of its sums, padded.
-    m: usize,
-    k: usize,
+    sizes: [usize; 3],
+    batch: usize,
 }
 
 impl CooperativeProduct {
@@ -36,8 +35,20 @@ impl CooperativeProduct {
         if !whole || (work < LEAST_WORK && !capabilities.software) {
             return None;
         }
-        let (m, k) = (m.next_multiple_of(tile), k.next_multiple_of(tile));
-        let (tiles, splits, k_per_split) = spread(matrices, [m, n, k], batch, capabilities.discrete);
+        let sizes = [m.next_multiple_of(tile), n, k.next_multiple_of(tile)];
+        Some(Self::of_packed(layout, sizes, batch, matrices, capabilities.discrete))
+    }
+
+    /// How a product of packed operands runs.
+    pub(in crate::ops) fn of_packed(
+        layout: Layout,
+        sizes: [u32; 3],
+        batch: u32,
+        matrices: &CooperativeMatrices,
+        discrete: bool,
+    ) -> Self {
+        let [m, n, _] = sizes;
+        let (tiles, splits, k_per_split) = spread(matrices, sizes, batch, discrete);
         let block = matrices.block(tiles);
         let workgroups = [m.div_ceil(block), n.div_ceil(block), batch, splits];
         let elements = [splits, batch, m, n].iter().map(|size| u64::from(*size)).product();
@@ -49,37 +60,56 @@ impl CooperativeProduct {
             k_per_split,
             workspace: elements,
         };
-        Some(CooperativeProduct { choice, layout, m: m as usize, k: k as usize })
+        CooperativeProduct { choice, layout, sizes: sizes.map(|size| size as usize), batch: batch as usize }
+    }
+
+    /// Rows and columns of A and B as they are stored, if they have so many of each.
+    fn stored(&self, [m, n, k]: [usize; 3]) -> [[usize; 2]; 2] {
+        match self.layout {
+            Layout::NN => [[m, k], [k, n]],
+            Layout::NT => [[m, k], [n, k]],
+            Layout::TN => [[k, m], [k, n]],
+        }
     }
 
     /// Emits all but what follows the product; its pieces.
     pub(super) fn emit(&self, cx: &mut Lower<'_>, sizes: &Sizes) -> Operand {
-        let Sizes { batch, a_batch, b_batch, n, .. } = *sizes;
-        let (m, k) = (self.m, self.k);
-        let transposed = |swap: bool, [rows, columns]: [usize; 2]| if swap { [columns, rows] } else { [rows, columns] };
-        let (a_swapped, b_swapped) = (self.layout == Layout::TN, self.layout == Layout::NT);
-        let a_size = transposed(a_swapped, [m, k]);
-        let b_size = transposed(b_swapped, [k, n]);
-        let a = pack(cx, 0, a_batch, transposed(a_swapped, [sizes.m, sizes.k]), a_size);
-        let b = pack(cx, 1, b_batch, transposed(b_swapped, [sizes.k, n]), b_size);
-        let stride = |batch: usize, [rows, columns]: [usize; 2]| if batch == 1 { 0 } else { rows * columns };
+        let batches = [sizes.a_batch, sizes.b_batch];
+        let [a_size, b_size] = self.stored([sizes.m, sizes.n, sizes.k]);
+        let [a_padded, b_padded] = self.stored(self.sizes);
+        let a = pack(cx, 0, batches[0], a_size, a_padded);
+        let b = pack(cx, 1, batches[1], b_size, b_padded);
         let partials = cx.workspace(self.choice.workspace as usize);
+        self.multiply(cx, [a, b], batches, partials.clone());
+        partials
+    }
+
+    /// Emits the product of packed operands of `batches` matrices each, to `partials`.
+    pub(in crate::ops) fn multiply(
+        &self,
+        cx: &mut Lower<'_>,
+        [a, b]: [Operand; 2],
+        batches: [usize; 2],
+        partials: Operand,
+    ) {
+        let [m, n, k] = self.sizes;
+        let [a_size, b_size] = self.stored(self.sizes);
+        let stride = |batch: usize, [rows, columns]: [usize; 2]| if batch == 1 { 0 } else { rows * columns };
         let dispatch = Dispatch::new(self.choice.shader, &self.choice.constants, self.choice.workgroups)
             .bind("a", a)
             .bind("b", b)
-            .bind("partials", partials.clone())
+            .bind("partials", partials)
             .set("m", m)
             .set("n", n)
             .set("k", k)
-            .set("batch", batch)
+            .set("batch", self.batch)
             .set("lda", a_size[1])
             .set("ldb", b_size[1])
-            .set("a_stride", stride(a_batch, a_size))
-            .set("b_stride", stride(b_batch, b_size))
+            .set("a_stride", stride(batches[0], a_size))
+            .set("b_stride", stride(batches[1], b_size))
             .set("splits", self.choice.splits as usize)
             .set("k_per_split", self.choice.k_per_split as usize);
         cx.emit(dispatch);
-        partials
     }
 }
 
@@ -87,7 +117,7 @@ impl CooperativeProduct {
 /// blocks rather than small ones, and in few pieces. Guesses, until such a device is measured.
 fn spread(matrices: &CooperativeMatrices, [m, n, k]: [u32; 3], batch: u32, discrete: bool) -> (u32, u32, u32) {
     const LEAST_PIECE: u32 = 256;
-    const MOST_PIECES: u32 = 8;
+    const MOST_PIECES: u32 = 32;
     let wanted = if discrete { 128 } else { 16 };
     let blocks = |tiles| {
         let block = matrices.block(tiles);
@@ -154,7 +184,7 @@ mod tests {
             let device = capabilities(class, None);
             for k in (1..9000).step_by(61) {
                 for batch in [1, 5] {
-                    let Some(CooperativeProduct { choice, m, k: padded, .. }) =
+                    let Some(CooperativeProduct { choice, sizes: [m, _, padded], .. }) =
                         CooperativeProduct::new(&product(320, 256, k, batch), &matrices, &device)
                     else {
                         continue;

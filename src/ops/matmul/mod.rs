@@ -14,8 +14,9 @@ use crate::graph::{DType, Shape, Tensor, Var};
 use crate::ops::dropout::Dropout;
 use crate::plan::{Dispatch, Lower, Operand};
 pub(super) use backward::before_activation;
-use cooperative::CooperativeProduct;
-use kernel::{Layout, Product};
+pub(super) use cooperative::{CooperativeProduct, LEAST_WORK};
+pub(super) use kernel::Layout;
+use kernel::Product;
 use std::any::Any;
 use std::sync::Arc;
 

@@ -42,7 +42,7 @@ fn pack_a(index: u32) {
 }
 
 fn pack_b(index: u32) {
-    // of the four lines' fours one by one
+    // blocks along the lines of packed_b, and down
     // @if !TO_WEIGHT
     let across = divisor(dims.padded_columns / 4u);
     let down = divisor(dims.padded_k / 4u);

@@ -252,3 +252,20 @@ fn windows_do_not_reach_each_other() {
         }
     }
 }
+
+/// What operands are filled up with is no infinity: times 0 that would be NaN.
+#[test]
+fn an_infinity_stays_one() {
+    if !has_them() {
+        return;
+    }
+    // sums of 45 products where matrices have 48; at one place the last of them is that of the infinity
+    let mut x = noise(5 * 36, 1);
+    x[4 * 36 + 14] = f32::INFINITY;
+    let inputs = [Value::Fixed([1, 5, 6, 6].into(), x), Value::Fixed([8, 5, 3, 3].into(), noise(8 * 45, 2))];
+    let product =
+        run_in(Precision::Mixed, &opened(true), &inputs, |_, x| vec![x[0].conv(x[1], None, &ConvOptions::default())]);
+    let y = &product.unwrap().outputs[0];
+    assert_eq!(y.iter().filter(|value| value.is_infinite()).count(), 8 * 9);
+    assert!(!y.iter().any(|value| value.is_nan()));
+}

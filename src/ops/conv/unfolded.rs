@@ -16,6 +16,9 @@ use crate::plan::{Dispatch, Lower, Operand};
 /// while it moves what is written and read again for each. A guess, until such a device is measured.
 const LEAST_USES: usize = 128;
 
+/// How many times the work may become by filling operands up to whole matrices, and phases of strides up to the largest of them.
+const MOST_FILLED: u64 = 3;
+
 /// Bytes of a slice of B, and of its results.
 const MOST_BYTES: usize = 128 << 20;
 /// The same on a software adapter, which takes all that it can: it is there for tests, and slices are to be among them.
@@ -56,7 +59,7 @@ impl Unfolded {
         let [rows, columns, k] = [product.rows, product.columns, product.k].map(whole);
         let work = geometry.flops() / 2;
         let filled = [rows, columns, k].iter().fold(layers as u64, |work, size| work.saturating_mul(*size as u64));
-        let pays = product.rows.min(product.k) >= LEAST_USES && work >= LEAST_WORK && filled <= 2 * work;
+        let pays = product.rows.min(product.k) >= LEAST_USES && work >= LEAST_WORK && filled <= MOST_FILLED * work;
         if !pays && !capabilities.software {
             return None;
         }
@@ -186,7 +189,7 @@ mod tests {
         assert_eq!(taken(&geometry(8, [256, 512], 28, 1, 2)), [true, false, true]);
         assert_eq!(taken(&geometry(8, [256, 64], 14, 3, 1)), [false, true, false], "packed for few rows");
         assert_eq!(taken(&geometry(1, [128, 128], 4, 1, 1)), [false; 3], "little work");
-        let depthwise = Geometry { groups: 256, ..geometry(8, [1, 1], 28, 3, 1) };
+        let depthwise = Geometry { groups: 4, ..geometry(8, [1, 1], 28, 3, 1) };
         assert_eq!(taken(&depthwise), [false; 3]);
         assert!(PASSES.iter().all(|pass| of(Class::Software, &depthwise, *pass).is_some()));
     }

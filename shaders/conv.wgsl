@@ -1,12 +1,13 @@
 // Convolution in 1 to 3 dimensions, and its gradients, as an implicit matrix product by tiles in workgroup memory, any adapter.
 //
-//   What A, B, rows, columns and k are is shared/conv_places.wgsl's, what happens to a finished element shared/conv_finish.wgsl's.
+//   What A, B, rows, columns and k are is shared/conv_view.wgsl's, what happens to a finished element shared/conv_finish.wgsl's.
 //   With dims.splits > 1, piece s of k goes to out + s * split_stride, for reduce_columns.wgsl to sum. Overwrites out.
 //
 // Dispatch: ceil(rows / BLOCK_M) * ceil(columns / BLOCK_N) * layers workgroups, folded into x and y; layers are groups * splits * phases.
 // Workgroup: (BLOCK_M / 4) * (BLOCK_N / 4) invocations; each makes 4 x 4 elements, over BLOCK_K of k at a time. The next tile's
 // elements are loaded into registers before this tile is multiplied.
 
+// @import "conv_loads.wgsl"
 // @import "conv_places.wgsl"
 // @import "conv_finish.wgsl"
 

@@ -4,6 +4,7 @@
 //
 // Dispatch: rows * ceil(columns / 4) * layers invocations, 64 a workgroup; each makes four neighbouring elements of a row.
 
+// @import "conv_loads.wgsl"
 // @import "conv_places.wgsl"
 // @import "conv_finish.wgsl"
 

@@ -4,6 +4,7 @@
 //
 // Dispatch: a team (team.wgsl) per weight, its lanes four places at a time.
 
+// @import "conv_loads.wgsl"
 // @import "conv_places.wgsl"
 // @import "conv_finish.wgsl"
 // @import "team.wgsl"

@@ -9,6 +9,7 @@
 // As in matmul_subgroup.wgsl the lanes share the loads of A, four steps of k at a time, and broadcast them; each gathers its own
 // columns of B.
 
+// @import "conv_loads.wgsl"
 // @import "conv_places.wgsl"
 // @import "conv_finish.wgsl"
 

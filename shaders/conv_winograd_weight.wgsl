@@ -1,6 +1,6 @@
 // The weight of a convolution of 3 x 3 windows as Winograd's F(2 x 2, 3 x 3) multiplies it: U = G g G^T of every window g.
 //
-//   a as conv_places.wgsl has it, weight [filters, (channel, tap)] or, TO_INPUT, its transpose [channels, (tap, filter)], whose taps count
+//   a as conv_view.wgsl has it, weight [filters, (channel, tap)] or, TO_INPUT, its transpose [channels, (tap, filter)], whose taps count
 //   backwards, to u [16, rows, k]: k is channels, or filters, a multiple of 4. Overwrites u.
 //
 //           | 2  0  0 |

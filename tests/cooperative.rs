@@ -1,11 +1,13 @@
-//! Cooperative matrices, where this machine's adapter has them and they pass the self-test: products and attention in mixed precision are
-//! those of the portable kernels but for rounding. Where there are none they are refused, and nothing changes.
+//! Cooperative matrices, where this machine's adapter has them and they pass the self-test: products, attention and convolutions in mixed
+//! precision are those of the portable kernels but for rounding. Where there are none they are refused, and nothing changes.
 
 mod support;
 
 use limbic::gpu::{Cooperative, Gpu, GpuOptions};
 use limbic::graph::{Graph, Precision, Shape, Var};
 use limbic::ops::attention::{AttentionMasks, AttentionOptions, Projections, attention};
+use limbic::ops::batch_norm::Running;
+use limbic::ops::conv::ConvOptions;
 use std::sync::OnceLock;
 use support::{Outcome, Value, float, noise, run_in};
 
@@ -38,7 +40,7 @@ struct Case {
 
 /// Large enough to be taken; every layout forward or backward, sizes that need padding and sizes that do not.
 fn cases() -> Vec<Case> {
-    vec![
+    let mut cases = vec![
         Case {
             name: "linear, all of its epilogue, odd rows and sums",
             inputs: vec![float([269, 261], 1), float([256, 261], 2), float([256], 3), float([269, 256], 4)],
@@ -58,6 +60,70 @@ fn cases() -> Vec<Case> {
             name: "long sums, transposed",
             inputs: vec![float([2051, 96], 1), float([2051, 96], 2)],
             build: |_, x| vec![x[0].matmul_tn(x[1])],
+        },
+    ];
+    cases.extend(convolutions());
+    cases
+}
+
+/// One to three axes, every way that operands are read, sizes that fill matrices and sizes that do not.
+fn convolutions() -> Vec<Case> {
+    vec![
+        Case {
+            name: "windows apart, odd sizes, all that follows",
+            inputs: vec![float([2, 5, 11, 13], 1), float([9, 5, 3, 3], 2), float([9], 3), float([2, 9, 6, 7], 4)],
+            build: |_, x| {
+                let options = ConvOptions::default().stride(&[2]).padding(&[1]);
+                vec![x[0].conv(x[1], Some(x[2]), &options).gelu() + x[3]]
+            },
+        },
+        Case {
+            name: "slices of the columns",
+            inputs: vec![float([2, 24, 32, 40], 1), float([16, 24, 3, 3], 2)],
+            build: |_, x| vec![x[0].conv(x[1], None, &ConvOptions::default().padding(&[1]))],
+        },
+        Case {
+            name: "dilated windows",
+            inputs: vec![float([3, 8, 12, 14], 1), float([16, 8, 3, 3], 2), float([16], 3)],
+            build: |_, x| vec![x[0].conv(x[1], Some(x[2]), &ConvOptions::default().dilation(&[2]).same()).relu()],
+        },
+        Case {
+            name: "windows of one element, side by side",
+            inputs: vec![float([2, 24, 8, 8], 1), float([40, 24, 1, 1], 2)],
+            build: |_, x| vec![x[0].conv(x[1], None, &ConvOptions::default())],
+        },
+        Case {
+            name: "windows of one element, apart",
+            inputs: vec![float([2, 9, 7, 7], 1), float([10, 9, 1, 1], 2)],
+            build: |_, x| vec![x[0].conv(x[1], None, &ConvOptions::default().stride(&[2]))],
+        },
+        Case {
+            name: "three axes",
+            inputs: vec![float([2, 3, 5, 6, 7], 1), float([10, 3, 3, 2, 3], 2)],
+            build: |_, x| vec![x[0].conv(x[1], None, &ConvOptions::default().stride(&[1, 2, 1]).padding(&[1]))],
+        },
+        Case {
+            name: "groups along one axis",
+            inputs: vec![float([2, 6, 50], 1), float([8, 3, 5], 2)],
+            build: |_, x| vec![x[0].conv(x[1], None, &ConvOptions::default().groups(2).dilation(&[2]))],
+        },
+        Case {
+            name: "a channel by itself",
+            inputs: vec![float([2, 4, 6, 8], 1), float([4, 1, 3, 3], 2)],
+            build: |_, x| vec![x[0].conv(x[1], None, &ConvOptions::default().groups(4).padding(&[1]))],
+        },
+        Case {
+            name: "a norm by running statistics",
+            inputs: [[2, 8, 6, 8].as_slice(), &[16, 8, 3, 3], &[16], &[16], &[2, 16, 6, 8]]
+                .iter()
+                .enumerate()
+                .map(|(seed, shape)| Value::Fixed(Shape::new(shape), noise(shape.iter().product(), seed as u64)))
+                .collect(),
+            build: |_, x| {
+                let running = Running { mean: x[2], variance: x[3].square() };
+                let y = x[0].conv(x[1], None, &ConvOptions::default().padding(&[1]));
+                vec![(y.batch_norm_by_running(None, None, running, 0.5) + x[4]).relu()]
+            },
         },
     ]
 }
@@ -170,6 +236,8 @@ fn products_are_those_of_full_precision_but_for_rounding() {
         let full = outcome(Precision::F32, &opened(false), &case);
         let mixed = outcome(Precision::Mixed, &opened(true), &case);
         assert!(mixed.kernels.contains(&"matmul_cooperative"), "{}: {:?}", case.name, mixed.kernels);
+        let convolution = |kernel: &&str| kernel.starts_with("conv") && !["conv_pack", "conv_reduce"].contains(kernel);
+        assert!(!mixed.kernels.iter().any(convolution), "{}: {:?}", case.name, mixed.kernels);
         assert_rounded(&case, &mixed, &full);
         assert_same_bits(case.name, &mixed, &outcome(Precision::Mixed, &opened(true), &case));
     }
@@ -227,7 +295,8 @@ fn elsewhere_nothing_changes() {
             let asked = outcome(*precision, &opened(true), &case);
             let not = outcome(*precision, &opened(false), &case);
             assert_eq!(asked.kernels, not.kernels);
-            assert!(!asked.kernels.contains(&"matmul_cooperative") && !asked.kernels.contains(&"matmul_pack"));
+            let others = ["matmul_cooperative", "matmul_pack", "conv_pack", "conv_reduce"];
+            assert!(!asked.kernels.iter().any(|kernel| others.contains(kernel)));
             assert_same_bits(case.name, &asked, &not);
         }
     }
@@ -268,4 +337,57 @@ fn rows_do_not_reach_each_other() {
             false => assert!(bits(clean) == bits(other), "row {row}"),
         }
     }
+}
+
+/// NaN at a place of the input reaches the outputs whose windows have it, and NaN in the gradient of an output what its window has.
+#[test]
+fn windows_do_not_reach_each_other() {
+    let [channels, height, width] = [8, 9, 12];
+    let shape = Shape::new(&[2, channels, height, width]);
+    let at = |image: usize, channel: usize, y: usize, x: usize| ((image * channels + channel) * height + y) * width + x;
+    let run = |x: &[f32], factor: &[f32]| {
+        let [x, factor] = [Value::Float(shape, x.to_vec()), Value::Fixed(shape, factor.to_vec())];
+        run_in(Precision::Mixed, &opened(true), &[x, float([channels, channels, 3, 3], 2), factor], |_, v| {
+            let y = v[0].conv(v[1], None, &ConvOptions::default().padding(&[1]));
+            vec![y, y * v[2]]
+        })
+        .unwrap()
+    };
+    let [mut x, mut factor] = [1, 3].map(|seed| noise(shape.len(), seed));
+    let clean = run(&x, &factor);
+    x[at(1, 3, 2, 6)] = f32::NAN;
+    factor[at(0, 7, 6, 0)] = f32::NAN;
+    let other = run(&x, &factor);
+    let gradient = |outcome: &Outcome| outcome.gradients[0].clone().expect("a gradient");
+    let reached = [
+        (&clean.outputs[0], &other.outputs[0], [1, 1, 3, 5, 7]),
+        (&gradient(&clean), &gradient(&other), [0, 5, 7, 0, 1]),
+    ];
+    for (clean, other, [image, top, bottom, left, right]) in reached {
+        for (index, (clean, other)) in clean.iter().zip(other).enumerate() {
+            let (y, x) = (index / width % height, index % width);
+            let inside = index / (channels * height * width) == image;
+            match inside && (top..=bottom).contains(&y) && (left..=right).contains(&x) {
+                true => assert!(other.is_nan(), "{index}"),
+                false => assert_eq!(clean.to_bits(), other.to_bits(), "{index}"),
+            }
+        }
+    }
+}
+
+/// What operands are filled up with is no infinity: times 0 that would be NaN.
+#[test]
+fn an_infinity_stays_one() {
+    if !has_them() {
+        return;
+    }
+    // sums of 45 products where matrices have 48; at one place the last of them is that of the infinity
+    let mut x = noise(5 * 36, 1);
+    x[4 * 36 + 14] = f32::INFINITY;
+    let inputs = [Value::Fixed([1, 5, 6, 6].into(), x), Value::Fixed([8, 5, 3, 3].into(), noise(8 * 45, 2))];
+    let product =
+        run_in(Precision::Mixed, &opened(true), &inputs, |_, x| vec![x[0].conv(x[1], None, &ConvOptions::default())]);
+    let y = &product.unwrap().outputs[0];
+    assert_eq!(y.iter().filter(|value| value.is_infinite()).count(), 8 * 9);
+    assert!(!y.iter().any(|value| value.is_nan()));
 }

@@ -5,7 +5,7 @@
 //
 // out is [batch, groups * rows, places] (TO_WEIGHT: the weight's own [groups * rows, columns]). OUT_VECTOR: places (TO_WEIGHT: columns;
 // with SPAN a row) is a multiple of 4, so that four neighbours are one vec4. The importing file declares View and Dims, or imports
-// conv_places.wgsl, and binds OPERANDS arrays before these.
+// conv_view.wgsl, and binds OPERANDS arrays before these.
 
 // @import "activation.wgsl"
 

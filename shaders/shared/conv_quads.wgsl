@@ -1,5 +1,7 @@
 // B of conv_rows*.wgsl as row_span.wgsl reads it: elements 4 * index .., the nearest there are where that lies outside.
 
+const OPERANDS: u32 = 2u; // a and b
+
 // @if B_QUADS
 @group(0) @binding(1) var<storage, read> b: array<vec4<f32>>;
 

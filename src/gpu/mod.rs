@@ -51,8 +51,8 @@ pub struct GpuOptions {
     /// For measuring kernels and for tests: what is taken in place of what the table of [`crate::ops::choices`] says, by the name of the
     /// [`crate::ops::choices::Knob`]. Default: nothing.
     pub forced: Vec<(String, u32)>,
-    /// Whether products in mixed precision run on cooperative matrices, where the adapter has them and they pass a self-test as the
-    /// device is opened ([`Capabilities::cooperative`] says); `LIMBIC_COOPERATIVE_MATRICES=1` says the same. Weights, and whatever else
+    /// Whether products and convolutions in mixed precision run on cooperative matrices, where the adapter has them and they pass a
+    /// self-test as the device is opened ([`Capabilities::cooperative`] says); `LIMBIC_COOPERATIVE_MATRICES=1` says the same. Weights, and whatever else
     /// was kept in 32 bits, are then rounded to 16 before they are multiplied: magnitudes beyond 65504 overflow. Off by default: wgpu calls
     /// the feature experimental. An app's own device does not use them.
     pub cooperative_matrices: Option<bool>,

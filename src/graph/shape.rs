@@ -42,9 +42,10 @@ pub enum Precision {
     F32,
     /// Activations and their gradients as 16-bit floats where their kernels allow it; all else, and all arithmetic, in 32 bits. Needs
     /// nothing of the adapter. Where the device was opened with cooperative matrices
-    /// ([`GpuOptions`](crate::gpu::GpuOptions::cooperative_matrices)), products take both operands as 16-bit floats. The loss is scaled up before it is differentiated, so that small gradients are not lost: a plan with
-    /// gradients has the input [`LOSS_SCALE`] for that, and its gradients are so many times as large. A
-    /// [`Trainer`](crate::train::Trainer) sets the scale and divides by it.
+    /// ([`GpuOptions`](crate::gpu::GpuOptions::cooperative_matrices)), products and convolutions take both operands as 16-bit
+    /// floats. The loss is scaled up before it is differentiated, so that small gradients are not lost: a plan with gradients has the
+    /// input [`LOSS_SCALE`] for that, and its gradients are so many times as large. A [`Trainer`](crate::train::Trainer) sets the scale
+    /// and divides by it.
     Mixed,
 }
 

@@ -134,7 +134,7 @@ impl<'a> Lower<'a> {
         self.capabilities
     }
 
-    /// The cooperative matrices that products may run on: in mixed precision, where the device was opened with them.
+    /// The cooperative matrices that products and convolutions may run on: in mixed precision, where the device was opened with them.
     pub fn cooperative_matrices(&self) -> Option<&CooperativeMatrices> {
         let mixed = self.recording.precision == Precision::Mixed;
         self.capabilities.cooperative_matrices().filter(|_| mixed)

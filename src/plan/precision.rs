@@ -3,8 +3,8 @@
 //! Kept as halves are activations and their gradients that only kernels of [`KERNELS`] touch, each by an array that can hold them
 //! (`gpu/halves.rs`). 32-bit floats stay: what the caller writes and reads, parameters with their gradients and moments, the statistics
 //! of norms and of attention, scores and losses (whose last axis is short). All arithmetic stays 32-bit. Weights are read as they are: a
-//! copy of them as halves would take more memory, not less. Products on cooperative matrices, attention's too, where the device was opened
-//! with them, pack what is not yet halves for themselves.
+//! copy of them as halves would take more memory, not less. Products, convolutions and attention on cooperative matrices, where the
+//! device was opened with them, pack what is not yet halves for themselves.
 
 use super::lives::Workspace;
 use super::lower::{Dispatch, Operand};
@@ -15,9 +15,9 @@ use crate::graph::{DType, Recording, TensorId};
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 
-/// The kernels that may read and write halves. Losses, norms over a batch, convolutions, recurrences and optical flow are not among
-/// them: what those touch stays 32-bit.
-const KERNELS: [&str; 34] = [
+/// The kernels that may read and write halves. Losses, norms over a batch, convolutions (but what packs operands for cooperative
+/// matrices), recurrences and optical flow are not among them: what those touch stays 32-bit.
+const KERNELS: [&str; 35] = [
     "attention_backward_kv",
     "attention_backward_kv_subgroup",
     "attention_backward_q",
@@ -31,6 +31,7 @@ const KERNELS: [&str; 34] = [
     "binary",
     "binary_broadcast",
     "concat",
+    "conv_pack",
     "copy",
     "dropout",
     "embedding",

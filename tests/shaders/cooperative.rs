@@ -1,11 +1,14 @@
-//! The kernels on and around cooperative matrices in every variant, and what naga leaves unchecked: the element's type of a matrix is that of the
-//! memory it is loaded from, whatever its own says, and factors need not be of one size.
+//! The kernels on and around cooperative matrices in every variant, and what naga leaves unchecked: the element's type of a matrix is that
+//! of the memory it is loaded from, whatever its own says, and factors need not be of one size.
 
 use crate::translate::{declared, validate};
+use crate::variants;
 use limbic::gpu::KernelKey;
 use naga::{CooperativeRole, Expression, Handle, Scalar, TypeInner};
+use std::collections::BTreeSet;
 
-/// Either size of matrix, of block and of subgroup, in every layout; and the packing of operands, from 32 bits and from halves.
+/// Either size of matrix, of block and of subgroup, in every layout; the packing of operands, from 32 bits and from halves; and what
+/// convolutions have instead of that.
 pub fn keys() -> Vec<KernelKey> {
     let mut keys = Vec::new();
     for (tile, lanes) in [(8, 8), (8, 32), (16, 32), (16, 64)] {
@@ -21,6 +24,7 @@ pub fn keys() -> Vec<KernelKey> {
         keys.push(key);
     }
     keys.extend(of_attention());
+    keys.extend(convolutions());
     keys
 }
 
@@ -45,6 +49,27 @@ fn of_attention() -> Vec<KernelKey> {
             let team = [("LANES", lanes), ("TEAMS", teams), ("TREE", 1 - subgroup), ("SUBGROUP", subgroup)];
             keys.push(with("attention_probabilities", &[&flags[..], &team].concat(), &["weights"]));
         }
+    }
+    keys
+}
+
+/// What comes before and after the product of a convolution, for all operands and finishes that `conv_subgroup` has: they are read and
+/// written by the same code.
+fn convolutions() -> BTreeSet<KernelKey> {
+    const PASS: [&str; 4] = ["TO_INPUT", "TO_WEIGHT", "STRIDED", "SPAN"];
+    const READING: [&str; 8] = ["POINT", "CHECK_D", "CHECK_H", "CHECK_W", "A_VECTOR", "B_VECTOR", "SPAN_K", "B_QUADS"];
+    const TILE: [&str; 3] = ["LANES", "ROWS", "TURN"];
+    let mut keys = BTreeSet::new();
+    for key in variants::taken().iter().filter(|key| key.shader == "conv_subgroup") {
+        let with = |shader, of: &dyn Fn(&str) -> bool| {
+            let defines = key.defines.iter().filter(|(name, _)| of(name)).map(|(name, value)| (name.as_str(), *value));
+            KernelKey::new(shader, &defines.collect::<Vec<_>>())
+        };
+        let pack = with("conv_pack", &|name| PASS.contains(&name) || READING.contains(&name));
+        for halves in [&["packed_a", "packed_b"][..], &["a", "b", "packed_a", "packed_b"]] {
+            keys.insert(KernelKey { halves: halves.iter().map(|name| name.to_string()).collect(), ..pack.clone() });
+        }
+        keys.insert(with("conv_reduce", &|name| !READING.contains(&name) && !TILE.contains(&name)));
     }
     keys
 }

@@ -1,6 +1,7 @@
 //! Which convolution kernel a pass takes, and its dispatches.
 
 use super::product::{Geometry, Pass, Product, Reading};
+use super::unfolded::Unfolded;
 use super::winograd::Winograd;
 use crate::error::Result;
 use crate::gpu::Capabilities;
@@ -49,7 +50,7 @@ impl Finish {
     }
 }
 
-/// Emits `pass` over A and B as `shaders/shared/conv_places.wgsl` defines them.
+/// Emits `pass` over A and B as `shaders/shared/conv_view.wgsl` defines them.
 pub(super) fn emit(
     cx: &mut Lower<'_>,
     pass: Pass,
@@ -57,6 +58,11 @@ pub(super) fn emit(
     [a, b, out]: [Operand; 3],
     finish: Finish,
 ) -> Result<()> {
+    let matrices = cx.cooperative_matrices();
+    if let Some(unfolded) = matrices.and_then(|matrices| Unfolded::of(geometry, pass, matrices, cx.capabilities())) {
+        unfolded.emit(cx, [a, b, out], &finish);
+        return Ok(());
+    }
     if let Some(winograd) = Winograd::of(geometry, pass, cx.capabilities()) {
         winograd.emit(cx, [a, b, out], finish);
         return Ok(());
@@ -79,22 +85,15 @@ pub(super) fn emit(
     let to = if splits > 1 { cx.workspace(splits * elements) } else { out.clone() };
     let layers = geometry.groups * splits * product.phases;
     let workgroups = (choice.units * layers).div_ceil(choice.together);
-    let mut dispatch = Dispatch::new(choice.shader, &constants, workgroups as u32)
+    let dispatch = Dispatch::new(choice.shader, &constants, workgroups as u32)
         .bind("a", a)
         .bind("b", b)
         .bind("out", to.clone())
-        .set("rows", product.rows)
-        .set("columns", product.columns)
-        .set("k", product.k)
         .set("layers", layers)
         .set("splits", splits)
         .set("k_per_split", choice.k_per_split)
-        .set("split_stride", if splits > 1 { elements } else { 0 })
-        .set("a_pitch", product.a_pitch)
-        .set("out_pitch", product.out_pitch)
-        .set("b_quads", geometry.elements_of_b(pass).div_ceil(4));
-    dispatch = geometry.set(pass, dispatch);
-    cx.emit(finish.bind(dispatch));
+        .set("split_stride", if splits > 1 { elements } else { 0 });
+    cx.emit(finish.bind(geometry.set(pass, &product, dispatch)));
     if splits > 1 {
         add_pieces(cx, splits, elements, to, out);
     }

@@ -2,14 +2,16 @@
 //!
 //! One kernel family, an implicit matrix product, computes the convolution and both gradients; missing axes are axes of size 1. Sizes are
 //! uniforms, so that a network's layers share a few pipelines: each takes a driver a good part of a second. On software adapters
-//! depthwise convolutions have kernels of their own, and large ones of 3 x 3 windows go by Winograd's tiles. As with a matmul, model code
-//! writes the convolution and the ops after it, and the plan merges them ([`Op::absorb`]); where nothing is differentiated also a batch
-//! norm by running statistics ([`Op::absorb_finally`]).
+//! depthwise convolutions have kernels of their own, and large ones of 3 x 3 windows go by Winograd's tiles; in mixed precision large ones
+//! run on cooperative matrices, where the device was opened with them. As with a matmul, model code writes the convolution and the ops
+//! after it, and the plan merges them ([`Op::absorb`]); where nothing is differentiated also a batch norm by running statistics
+//! ([`Op::absorb_finally`]).
 
 mod backward;
 pub(crate) mod geometry;
 mod kernel;
 mod product;
+mod unfolded;
 mod winograd;
 
 use super::batch_norm::BatchNorm;

@@ -6,7 +6,7 @@ use crate::plan::Dispatch;
 /// The most that any count but that of an image row's elements may be: the shaders' quotients are right up to 700,000.
 pub(super) const MOST_DIVIDED: usize = 500_000;
 
-/// The three products that a convolution and its gradients are; `shaders/shared/conv_places.wgsl` says of what.
+/// The three products that a convolution and its gradients are; `shaders/shared/conv_view.wgsl` says of what.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Pass {
     Forward,
@@ -82,7 +82,7 @@ impl Geometry {
         counts.into_iter().max().unwrap_or(0)
     }
 
-    pub fn elements_of_b(&self, pass: Pass) -> usize {
+    fn elements_of_b(&self, pass: Pass) -> usize {
         let of_group =
             if pass == Pass::ToInput { self.filters * self.outputs() } else { self.channels * self.inputs() };
         self.batch * self.groups * of_group
@@ -222,10 +222,20 @@ impl Geometry {
         ]
     }
 
-    pub fn set(&self, pass: Pass, mut dispatch: Dispatch) -> Dispatch {
-        for (name, size) in
-            [("batch", self.batch), ("groups", self.groups), ("channels", self.channels), ("filters", self.filters)]
-        {
+    /// Sets the shaders' `dims` but for how the work is cut up.
+    pub fn set(&self, pass: Pass, product: &Product, mut dispatch: Dispatch) -> Dispatch {
+        for (name, size) in [
+            ("rows", product.rows),
+            ("columns", product.columns),
+            ("k", product.k),
+            ("a_pitch", product.a_pitch),
+            ("out_pitch", product.out_pitch),
+            ("b_quads", self.elements_of_b(pass).div_ceil(4)),
+            ("batch", self.batch),
+            ("groups", self.groups),
+            ("channels", self.channels),
+            ("filters", self.filters),
+        ] {
             dispatch = dispatch.set(name, size);
         }
         for (name, size) in scalars(&self.axes) {

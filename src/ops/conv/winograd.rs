@@ -93,7 +93,7 @@ impl Winograd {
         [self.rows * self.k, self.k * self.columns(), self.rows * self.columns()].map(|matrix| PRODUCTS * matrix)
     }
 
-    /// Emits it over A and B as `shaders/shared/conv_places.wgsl` defines them.
+    /// Emits it over A and B as `shaders/shared/conv_view.wgsl` defines them.
     pub fn emit(&self, cx: &mut Lower<'_>, [a, b, out]: [Operand; 3], finish: Finish) {
         let [u, v, m] = self.workspaces().map(|elements| cx.workspace(elements));
         let weight =

@@ -12,7 +12,7 @@ const PACK: &str = "matmul_pack";
 
 /// Multiplications below which the dispatches that are added cost more than is saved: some 30 us on a GPU of 1 TFLOP/s. A software
 /// adapter, where nothing is saved, takes all that it can: it is there for tests.
-const LEAST_WORK: u64 = 1 << 24;
+pub(in crate::ops) const LEAST_WORK: u64 = 1 << 24;
 
 /// A product on cooperative matrices: of whole ones, as its operands are packed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -123,7 +123,7 @@ impl CooperativeProduct {
 /// blocks rather than small ones, and in few pieces. Guesses, until such a device is measured.
 fn spread(matrices: &CooperativeMatrices, [m, n, k]: [u32; 3], batch: u32, discrete: bool) -> (u32, u32, u32) {
     const LEAST_PIECE: u32 = 256;
-    const MOST_PIECES: u32 = 8;
+    const MOST_PIECES: u32 = 32;
     let wanted = if discrete { 128 } else { 16 };
     let blocks = |tiles| {
         let block = matrices.block(tiles);

@@ -14,7 +14,7 @@ use crate::graph::{DType, Shape, Tensor, Var};
 use crate::ops::dropout::Dropout;
 use crate::plan::{Dispatch, Lower, Operand};
 pub(super) use backward::before_activation;
-pub(super) use cooperative::CooperativeProduct;
+pub(super) use cooperative::{CooperativeProduct, LEAST_WORK};
 pub(super) use kernel::Layout;
 use kernel::Product;
 use std::any::Any;

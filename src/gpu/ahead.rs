@@ -65,17 +65,20 @@ impl Gpu {
     fn launch_nothing(&self, kernel: &Kernel) -> Result<()> {
         self.guarded(&format!("compiling the kernel {}", kernel.key), || {
             let view = self.texture(TEXEL).create_view(&Default::default());
-            let buffer = |size: u64, usage| {
-                let descriptor =
-                    wgpu::BufferDescriptor { label: Some("nothing"), size, usage, mapped_at_creation: false };
-                self.device().create_buffer(&descriptor)
+            let uniforms = |size| {
+                self.device().create_buffer(&wgpu::BufferDescriptor {
+                    label: Some("nothing"),
+                    size,
+                    usage: wgpu::BufferUsages::UNIFORM,
+                    mapped_at_creation: false,
+                })
             };
             let bindings = &kernel.reflection.bindings;
             let buffers: Vec<wgpu::Buffer> = bindings
                 .iter()
                 .map(|binding| match binding.kind {
-                    BindingKind::Uniform { .. } => buffer(binding.size, wgpu::BufferUsages::UNIFORM),
-                    _ => buffer(binding.size, wgpu::BufferUsages::STORAGE),
+                    BindingKind::Uniform { .. } => uniforms(binding.size),
+                    _ => self.storage("nothing", binding.size),
                 })
                 .collect();
             let entries: Vec<wgpu::BindGroupEntry<'_>> = bindings

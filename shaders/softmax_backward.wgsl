@@ -26,6 +26,7 @@ struct Dims { rows: u32, columns: u32, parts: u32, rounds: u32, divide: u32, mod
 @group(0) @binding(3) var<storage, read> mask: array<u32>;
 // @end
 @group(0) @binding(4) var<uniform> dims: Dims;
+// @import "softmax_part.wgsl"
 
 @compute @workgroup_size(LANES * TEAMS)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) slot: u32) {
@@ -60,17 +61,6 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     }
 }
 
-// Which elements of part i count.
-fn counting(row: u32, i: u32) -> vec4<bool> {
-    let inside = 4u * i + vec4<u32>(0u, 1u, 2u, 3u) < vec4<u32>(dims.columns);
-    // @if MASK
-    return inside & (mask_part(mask_row(row, dims.divide, dims.modulo), i) != vec4<u32>(0u));
-    // @end
-    // @if !MASK
-    return inside;
-    // @end
-}
-
 // @if VECTOR
 fn y_part(row: u32, i: u32) -> vec4<f32> {
     return y[row * dims.parts + i];
@@ -78,10 +68,6 @@ fn y_part(row: u32, i: u32) -> vec4<f32> {
 
 fn dy_part(row: u32, i: u32) -> vec4<f32> {
     return dy[row * dims.parts + i];
-}
-
-fn mask_part(row: u32, i: u32) -> vec4<u32> {
-    return mask[row * dims.parts + i];
 }
 
 fn store_part(row: u32, i: u32, value: vec4<f32>) {
@@ -99,11 +85,6 @@ fn dy_part(row: u32, i: u32) -> vec4<f32> {
     return vec4<f32>(dy[at.x], dy[at.y], dy[at.z], dy[at.w]);
 }
 
-fn mask_part(row: u32, i: u32) -> vec4<u32> {
-    let at = row * dims.columns + columns_of(i);
-    return vec4<u32>(mask[at.x], mask[at.y], mask[at.z], mask[at.w]);
-}
-
 fn store_part(row: u32, i: u32, value: vec4<f32>) {
     let at = row * dims.columns + 4u * i;
     // @unroll
@@ -112,10 +93,5 @@ fn store_part(row: u32, i: u32, value: vec4<f32>) {
             dx[at + c] = value[c];
         }
     }
-}
-
-// The columns of part i; those beyond the row's end are its last.
-fn columns_of(i: u32) -> vec4<u32> {
-    return min(4u * i + vec4<u32>(0u, 1u, 2u, 3u), vec4<u32>(dims.columns - 1u));
 }
 // @end

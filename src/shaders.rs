@@ -147,6 +147,7 @@ pub const SHARED: &[(&str, &str)] = files!("shaders/shared":
     "reduction",
     "row_mask",
     "row_span",
+    "softmax_part",
     "step",
     "team",
     "windows",

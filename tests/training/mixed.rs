@@ -184,7 +184,7 @@ fn it_learns_as_well_as_in_full_precision() {
             |part: &[StepReport]| part.iter().map(|report| f64::from(report.loss)).sum::<f64>() / part.len() as f64;
         (mean(&reports[..4]), mean(&reports[STEPS as usize - 4..]))
     };
-    let seeds = 1..=3;
+    let seeds = 1..=6;
     let full: Vec<(f64, f64)> = seeds.clone().map(|seed| end(trainer, seed)).collect();
     let mixed: Vec<(f64, f64)> = seeds.map(|seed| end(mixed_trainer, seed)).collect();
     let mean = |ends: &[(f64, f64)]| ends.iter().map(|(_, last)| last).sum::<f64>() / ends.len() as f64;

@@ -6,6 +6,7 @@
 // Dispatch: ceil(batch * m * ceil(n / 4) / THREADS) workgroups, folded into x and y; an invocation makes four neighbours of a row.
 
 // @import "matmul_epilogue.wgsl"
+// @import "matmul_quad.wgsl"
 
 const VECTOR: u32 = 1u;
 const SCALAR: u32 = 0u;
@@ -55,20 +56,14 @@ fn main(
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) thread: u32,
 ) {
-    let m = dims.m;
-    let n = dims.n;
-    let quads = (n + 3u) / 4u;
-    let item = (group.x + group.y * groups.x) * THREADS + thread;
-    let column = item % quads * 4u;
-    let row = item / quads % m;
-    let batch = item / quads / m;
-    if (batch >= dims.batch) {
+    let quad = find_quad((group.x + group.y * groups.x) * THREADS + thread);
+    if (quad.batch >= dims.batch) {
         return;
     }
-    let at = (batch * m + row) * n + column;
+    let at = (quad.batch * dims.m + quad.row) * dims.n + quad.column;
     var sum = vec4<f32>(0.0);
     for (var s = 0u; s < dims.splits + group.z; s++) {
-        sum += load(s * dims.split_stride + at, min(4u, n - column));
+        sum += load(s * dims.split_stride + at, min(4u, dims.n - quad.column));
     }
-    finish(group.z, batch, 0u, batch_start(batch, dims.out_outer, dims.out_inner), row, column, sum);
+    finish(group.z, quad.batch, 0u, batch_start(quad.batch, dims.out_outer, dims.out_inner), quad.row, quad.column, sum);
 }

@@ -6,6 +6,7 @@
 // Dispatch: ceil(batch * m * ceil(n / 4) / THREADS) workgroups, folded into x and y; an invocation makes four neighbours of a row.
 
 // @import "matmul_epilogue.wgsl"
+// @import "matmul_quad.wgsl"
 
 const VECTOR: u32 = 0u;
 const SCALAR: u32 = 1u;
@@ -32,29 +33,23 @@ fn main(
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) thread: u32,
 ) {
-    let m = dims.m;
-    let n = dims.n;
-    let quads = (n + 3u) / 4u;
-    let item = (group.x + group.y * groups.x) * THREADS + thread;
-    let column = item % quads * 4u;
-    let row = item / quads % m;
-    let batch = item / quads / m;
-    if (batch >= dims.batch) {
+    let quad = find_quad((group.x + group.y * groups.x) * THREADS + thread);
+    if (quad.batch >= dims.batch) {
         return;
     }
     // elements from one step of k to the next, and from one column of B to the next
     let a_step = select(1u, dims.lda, A_TRANSPOSED != 0u);
     let b_step = select(dims.ldb, 1u, B_TRANSPOSED != 0u);
     let b_next = select(1u, dims.ldb, B_TRANSPOSED != 0u);
-    var a_at = dims.a_offset + batch_start(batch, dims.a_outer, dims.a_inner) + row * select(dims.lda, 1u, A_TRANSPOSED != 0u);
+    var a_at = dims.a_offset + batch_start(quad.batch, dims.a_outer, dims.a_inner) + quad.row * select(dims.lda, 1u, A_TRANSPOSED != 0u);
     // beyond n the last column is read again; `finish` drops its products
-    let columns = min(vec4<u32>(column) + vec4<u32>(0u, 1u, 2u, 3u), vec4<u32>(n - 1u));
-    var b_at = vec4<u32>(dims.b_offset + batch_start(batch, dims.b_outer, dims.b_inner)) + columns * b_next;
+    let columns = min(vec4<u32>(quad.column) + vec4<u32>(0u, 1u, 2u, 3u), vec4<u32>(dims.n - 1u));
+    var b_at = vec4<u32>(dims.b_offset + batch_start(quad.batch, dims.b_outer, dims.b_inner)) + columns * b_next;
     var sum = vec4<f32>(0.0);
     for (var depth = 0u; depth < dims.k + group.z; depth++) {
         sum = fma(vec4<f32>(a[a_at]), vec4<f32>(b[b_at.x], b[b_at.y], b[b_at.z], b[b_at.w]), sum);
         a_at += a_step;
         b_at += vec4<u32>(b_step);
     }
-    finish(group.z, batch, 0u, batch_start(batch, dims.out_outer, dims.out_inner), row, column, sum);
+    finish(group.z, quad.batch, 0u, batch_start(quad.batch, dims.out_outer, dims.out_inner), quad.row, quad.column, sum);
 }

@@ -140,6 +140,7 @@ pub const SHARED: &[(&str, &str)] = files!("shaders/shared":
     "functions",
     "halves",
     "matmul_epilogue",
+    "matmul_quad",
     "pair_function",
     "part",
     "random",

@@ -1,28 +1,19 @@
 // The gradient of the input of conv_rows.wgsl's convolutions.
 //
-//   Operands are conv.wgsl's (TO_INPUT), with SPAN, B_QUADS and without A_VECTOR. Overwrites out.
+//   Operands are conv.wgsl's (TO_INPUT), with SPAN, B_QUADS and without A_VECTOR. STRIDE_W is 1 or 2. Overwrites out.
 //
 // Dispatch: one invocation per image, channel, slice of the depth and four neighbouring elements of a row, 64 a workgroup. It goes down
 // through the rows of windows, of which it reads each once, with its channel's weights in registers.
 
-// @import "conv_places.wgsl"
-// @import "conv_finish.wgsl"
+// @import "conv_strip.wgsl"
 
-const KERNEL_H: u32 = 3u;
-const KERNEL_W: u32 = 3u;
-const STRIDE_H: u32 = 1u;
-const STRIDE_W: u32 = 1u; // 1 or 2
 // The zeros before a row, beyond a multiple of the stride.
 const PHASE: u32 = 0u;
 
-const TAPS: u32 = KERNEL_H * KERNEL_W;
-// Rows of windows that a row lies under.
-const OPEN: u32 = (KERNEL_H + STRIDE_H - 1u) / STRIDE_H;
 // Four neighbours begin PHASE after the start of a window; those over them are LEAD before it and up to ROW_SPAN in all.
 const LEAD: u32 = (KERNEL_W + STRIDE_W - 2u - PHASE) / STRIDE_W;
 const ROW_SPAN: u32 = (PHASE + 3u) / STRIDE_W + LEAD + 1u;
 
-// @import "conv_quads.wgsl"
 // @import "row_span.wgsl"
 
 @group(0) @binding(0) var<storage, read> a: array<f32>;
@@ -33,16 +24,14 @@ fn main(
     @builtin(num_workgroups) ids: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let quads = divisor((dims.in_w + 3u) / 4u);
-    let index = (id.x + id.y * ids.x) * 64u + lane;
-    let slice = large_quotient(index, quads);
-    if (slice >= dims.batch * dims.groups * dims.in_d) {
+    let strip = strip_of((id.x + id.y * ids.x) * 64u + lane, dims.in_w);
+    if (!strip.exists) {
         return;
     }
-    let column = (index - slice * quads.by) * 4u;
-    let plane = large_quotient(slice, divisor(dims.in_d));
+    let slice = strip.slice;
+    let column = strip.column;
     var view: View;
-    view.group = plane - quotient(plane, divisor(dims.groups)) * dims.groups;
+    view.group = strip.channel;
     var weights: array<f32, TAPS>;
     // @unroll
     for (var t = 0u; t < TAPS; t++) {

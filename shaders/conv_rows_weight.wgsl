@@ -5,22 +5,12 @@
 // Dispatch: a team (team.wgsl, TEAMS is 1) per channel; a lane has four neighbouring windows of a row of every LANES-th image, slice and
 // four, and goes down through the rows, of which it reads each once.
 
-// @import "conv_places.wgsl"
-// @import "conv_finish.wgsl"
+// @import "conv_strip.wgsl"
 // @import "team.wgsl"
 
-const KERNEL_H: u32 = 3u;
-const KERNEL_W: u32 = 3u;
-const STRIDE_H: u32 = 1u;
-const STRIDE_W: u32 = 1u;
-
-const TAPS: u32 = KERNEL_H * KERNEL_W;
-// Windows that a row lies under.
-const OPEN: u32 = (KERNEL_H + STRIDE_H - 1u) / STRIDE_H;
 // Elements under four neighbouring windows.
 const ROW_SPAN: u32 = 3u * STRIDE_W + KERNEL_W;
 
-// @import "conv_quads.wgsl"
 // @import "row_span.wgsl"
 
 // @if A_VECTOR

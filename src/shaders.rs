@@ -134,7 +134,7 @@ pub const SHARED: &[(&str, &str)] = files!("shaders/shared":
     "conv_finish",
     "conv_loads",
     "conv_places",
-    "conv_quads",
+    "conv_strip",
     "conv_view",
     "flow_median",
     "functions",

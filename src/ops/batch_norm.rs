@@ -5,7 +5,6 @@ use super::{Backward, Op};
 use crate::error::Result;
 use crate::graph::{DType, Shape, Tensor, Var};
 use crate::plan::{Dispatch, Lower};
-use std::any::Any;
 
 /// What differs between PyTorch and Keras.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -197,10 +196,6 @@ impl Op for BatchNorm {
         cx.emit(dispatch.set_float("epsilon", options.epsilon));
         Ok(())
     }
-
-    fn as_any(&self) -> &dyn Any {
-        self
-    }
 }
 
 /// Inputs dy, x, mean, 1 / standard deviation (or, of running statistics, the variance), then weight if there; outputs dx, dweight, dbias.
@@ -270,10 +265,6 @@ impl Op for BatchNormBackward {
         }
         cx.emit(dispatch.set_float("count", sizes.count() as f32).set_float("epsilon", options.epsilon));
         Ok(())
-    }
-
-    fn as_any(&self) -> &dyn Any {
-        self
     }
 }
 

@@ -6,7 +6,6 @@ use super::{Backward, Op};
 use crate::error::Result;
 use crate::graph::{DType, Graph, Shape, Tensor, Var};
 use crate::plan::{Dispatch, Lower};
-use std::any::Any;
 
 /// x times 0 or 1 / (1 - probability).
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -62,10 +61,6 @@ impl Op for Dropout {
             .set_float("probability", self.probability);
         cx.emit(dispatch);
         Ok(())
-    }
-
-    fn as_any(&self) -> &dyn Any {
-        self
     }
 }
 

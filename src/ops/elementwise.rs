@@ -5,7 +5,6 @@ use super::{Backward, Op};
 use crate::error::Result;
 use crate::graph::{DType, Graph, MAX_RANK, Shape, Tensor, Var};
 use crate::plan::{Dispatch, Lower};
-use std::any::Any;
 
 /// Activations that a matmul can apply in its epilogue; the numbers are those in `shaders/shared/activation.wgsl`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -126,10 +125,6 @@ impl Op for Unary {
         cx.emit(dispatch.bind("x", cx.input(0)).bind("y", cx.output(0)));
         Ok(())
     }
-
-    fn as_any(&self) -> &dyn Any {
-        self
-    }
 }
 
 /// dy f'(alpha x + beta) alpha; inputs dy and what the forward saved.
@@ -157,10 +152,6 @@ impl Op for UnaryBackward {
         let dispatch = self.0.dispatch("unary_backward", quads(cx.output_shape(0)));
         cx.emit(dispatch.bind("dy", cx.input(0)).bind("saved", cx.input(1)).bind("dx", cx.output(0)));
         Ok(())
-    }
-
-    fn as_any(&self) -> &dyn Any {
-        self
     }
 }
 
@@ -244,10 +235,6 @@ impl Op for Binary {
         cx.emit(dispatch);
         Ok(())
     }
-
-    fn as_any(&self) -> &dyn Any {
-        self
-    }
 }
 
 impl Binary {
@@ -329,10 +316,6 @@ impl Op for Fill {
     fn lower(&self, cx: &mut Lower<'_>) -> Result<()> {
         cx.emit(filled(self.shape, self.value).bind("out", cx.output(0)));
         Ok(())
-    }
-
-    fn as_any(&self) -> &dyn Any {
-        self
     }
 }
 

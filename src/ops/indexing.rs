@@ -9,7 +9,6 @@ use super::{Backward, Op};
 use crate::error::Result;
 use crate::graph::{DType, MAX_RANK, Shape, Tensor, Var};
 use crate::plan::{Dispatch, Lower, Operand};
-use std::any::Any;
 
 /// Along `axis`, the element that an index of the output's shape names. Inputs x and index.
 #[derive(Debug, Clone, Copy)]
@@ -55,10 +54,6 @@ impl Op for Gather {
         cx.emit(dispatch);
         Ok(())
     }
-
-    fn as_any(&self) -> &dyn Any {
-        self
-    }
 }
 
 /// dy and index to the gradient of x, whose `axis` has `size` places.
@@ -99,10 +94,6 @@ impl Op for GatherBackward {
             .set("n", n);
         cx.emit(dispatch);
         Ok(())
-    }
-
-    fn as_any(&self) -> &dyn Any {
-        self
     }
 }
 
@@ -145,10 +136,6 @@ impl Op for Embedding {
             .set("rows", cx.input_shape(0).axis(0));
         cx.emit(dispatch);
         Ok(())
-    }
-
-    fn as_any(&self) -> &dyn Any {
-        self
     }
 }
 
@@ -198,10 +185,6 @@ impl Op for EmbeddingBackward {
             .set("rows", self.table.axis(0));
         cx.emit(dispatch);
         Ok(())
-    }
-
-    fn as_any(&self) -> &dyn Any {
-        self
     }
 }
 
@@ -293,10 +276,6 @@ impl Op for Select {
         cx.emit(dispatch);
         Ok(())
     }
-
-    fn as_any(&self) -> &dyn Any {
-        self
-    }
 }
 
 /// Running sums along `axis`, from its end with `reverse`.
@@ -338,10 +317,6 @@ impl Op for Cumsum {
             .set("reverse", usize::from(self.reverse));
         cx.emit(dispatch);
         Ok(())
-    }
-
-    fn as_any(&self) -> &dyn Any {
-        self
     }
 }
 

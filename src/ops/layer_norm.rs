@@ -6,7 +6,6 @@ use super::{Backward, Op};
 use crate::error::Result;
 use crate::graph::{DType, Shape, Tensor, Var};
 use crate::plan::{Dispatch, Lower, Operand};
-use std::any::Any;
 
 /// Inputs x, then residual, weight, bias where there; outputs y, statistics `[rows, 2]` (mean, 1 / standard deviation), and x + residual.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -122,10 +121,6 @@ impl Op for LayerNorm {
         cx.emit(dispatch);
         Ok(())
     }
-
-    fn as_any(&self) -> &dyn Any {
-        self
-    }
 }
 
 /// Inputs x, statistics, dy, then weight and dsum where there; outputs dx and, with `parameters`, dweight and dbias.
@@ -195,10 +190,6 @@ impl Op for LayerNormBackward {
         cx.emit(dispatch.bind("partial", partial.clone()));
         cx.emit(parameter_sums(cx, partial, teams, &team));
         Ok(())
-    }
-
-    fn as_any(&self) -> &dyn Any {
-        self
     }
 }
 

@@ -5,7 +5,6 @@ use super::{Backward, Op};
 use crate::error::Result;
 use crate::graph::{DType, Graph, Shape, Tensor, Var};
 use crate::plan::{Dispatch, Lower};
-use std::any::Any;
 
 /// 1 where any feature of a row differs from `pad`.
 #[derive(Debug, Clone, Copy)]
@@ -45,10 +44,6 @@ impl Op for PaddingMask {
         cx.emit(dispatch);
         Ok(())
     }
-
-    fn as_any(&self) -> &dyn Any {
-        self
-    }
 }
 
 /// `[size, size]`, 1 on and below the diagonal.
@@ -83,10 +78,6 @@ impl Op for LookAheadMask {
             .set("size", self.size);
         cx.emit(dispatch);
         Ok(())
-    }
-
-    fn as_any(&self) -> &dyn Any {
-        self
     }
 }
 
@@ -141,10 +132,6 @@ impl Op for CombineMasks {
         cx.emit(dispatch);
         Ok(())
     }
-
-    fn as_any(&self) -> &dyn Any {
-        self
-    }
 }
 
 /// x where the mask of its row is not 0, else 0; its own backward.
@@ -184,10 +171,6 @@ impl Op for MaskRows {
             .set("parts", columns / part);
         cx.emit(dispatch);
         Ok(())
-    }
-
-    fn as_any(&self) -> &dyn Any {
-        self
     }
 }
 

@@ -90,9 +90,6 @@ pub trait Op: Debug + Send + Sync + Any {
     ) -> Option<Arc<dyn Op>> {
         None
     }
-
-    /// For [`Op::absorb`].
-    fn as_any(&self) -> &dyn Any;
 }
 
 /// What a backward rule sees.

@@ -8,7 +8,6 @@ use super::{Backward, Op};
 use crate::error::Result;
 use crate::graph::{DType, Shape, Tensor, Var};
 use crate::plan::{Dispatch, Lower, Operand};
-use std::any::Any;
 
 /// How [`Var::optical_flow`] weighs and iterates.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -317,10 +316,6 @@ impl Op for OpticalFlow {
         let levels = self.levels(Self::level(inputs[0].shape));
         let pixels: usize = levels.iter().map(|level| level.places()).sum();
         (pixels * self.options.warps * (150 + 60 * self.options.iterations)) as u64
-    }
-
-    fn as_any(&self) -> &dyn Any {
-        self
     }
 }
 

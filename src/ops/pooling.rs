@@ -6,7 +6,6 @@ use super::{Backward, Op};
 use crate::error::Result;
 use crate::graph::{DType, Shape, Tensor, Var};
 use crate::plan::{Dispatch, Lower};
-use std::any::Any;
 
 /// Inputs x `[batch, seq, dim]`, then weights `[batch, seq]` unless `mean`, then a mask `[batch, seq]` if `masked`. Outputs
 /// `[batch, dim]` and, with `mean`, 1 / (number of valid steps) `[batch]`.
@@ -98,10 +97,6 @@ impl Op for Pooling {
         cx.emit(dispatch);
         Ok(())
     }
-
-    fn as_any(&self) -> &dyn Any {
-        self
-    }
 }
 
 /// Inputs dy, x, weights (or, of a mean, its scale) and the mask if there; outputs dx and, if asked for, dweights.
@@ -159,10 +154,6 @@ impl Op for PoolingBackward {
         }
         cx.emit(dispatch);
         Ok(())
-    }
-
-    fn as_any(&self) -> &dyn Any {
-        self
     }
 }
 

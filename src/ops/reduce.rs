@@ -14,7 +14,6 @@ use crate::error::Result;
 use crate::gpu::Capabilities;
 use crate::graph::{DType, Shape, Tensor, Var};
 use crate::plan::{Dispatch, Lower, Operand};
-use std::any::Any;
 
 /// What becomes of the elements.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -117,10 +116,6 @@ impl Op for Reduce {
         let function = self.reduction.next_function();
         cx.emit(Stage { function, n: splits, last, ..stage }.dispatch(parts, to));
         Ok(())
-    }
-
-    fn as_any(&self) -> &dyn Any {
-        self
     }
 }
 

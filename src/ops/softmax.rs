@@ -7,7 +7,6 @@ use super::{Backward, Op};
 use crate::error::Result;
 use crate::graph::{DType, Shape, Tensor, Var};
 use crate::plan::{Dispatch, Lower, Operand};
-use std::any::Any;
 
 /// Inputs x and, with `masked`, a mask; over axis `axis`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -135,10 +134,6 @@ impl Op for Softmax {
         cx.emit(dispatch.bind("x", cx.input(0)).bind("y", cx.output(0)));
         Ok(())
     }
-
-    fn as_any(&self) -> &dyn Any {
-        self
-    }
 }
 
 /// Inputs y, dy and, where masked, the mask.
@@ -168,10 +163,6 @@ impl Op for SoftmaxBackward {
         let dispatch = self.0.dispatch(cx, ["softmax_backward", "softmax_axis_backward"], mask)?;
         cx.emit(dispatch.bind("y", cx.input(0)).bind("dy", cx.input(1)).bind("dx", cx.output(0)));
         Ok(())
-    }
-
-    fn as_any(&self) -> &dyn Any {
-        self
     }
 }
 

@@ -9,7 +9,6 @@ use crate::error::Result;
 use crate::gpu::Capabilities;
 use crate::graph::{DType, Shape, Tensor, Var};
 use crate::plan::{Dispatch, Lower};
-use std::any::Any;
 
 /// Planes from which on software adapters a maximum's gradient goes plane by plane: fewer leave lanes idle.
 const FEW_PLANES: usize = 32;
@@ -202,10 +201,6 @@ impl Op for WindowPool {
         cx.emit(dispatch);
         Ok(())
     }
-
-    fn as_any(&self) -> &dyn Any {
-        self
-    }
 }
 
 /// Inputs dy and, of a maximum, the places; output dx.
@@ -255,10 +250,6 @@ impl Op for WindowPoolBackward {
         }
         cx.emit(dispatch);
         Ok(())
-    }
-
-    fn as_any(&self) -> &dyn Any {
-        self
     }
 }
 

@@ -4,6 +4,7 @@ mod cold;
 #[path = "../../../examples/support/exit.rs"]
 mod exit;
 mod in_burn;
+mod in_meganeura;
 #[path = "../../speed/measure.rs"]
 mod measure;
 mod options;
@@ -17,6 +18,7 @@ mod system;
 
 use clap::Parser;
 use in_burn::{Burn, Peer};
+use in_meganeura::Program;
 use limbic::gpu::{Gpu, GpuOptions};
 use limbic::{Error, Result};
 use measure::{Stopwatch, Timed};
@@ -63,13 +65,15 @@ fn measure(options: &Options, gpu: &Gpu, peers: &[Peer]) -> Result<()> {
     let folder = options.out.as_ref().unwrap_or(&folder);
     let others = Others::read(&options.with)?;
     let burn = Burn::new(&gpu.info().name)?;
-    let bench = Bench { gpu, burn: &burn, options, stopwatch: Stopwatch::new(gpu, options.pace()) };
+    let meganeura = options.meganeura.as_deref().map(Program::new).transpose()?;
+    let bench = Bench { gpu, burn: &burn, meganeura, options, stopwatch: Stopwatch::new(gpu, options.pace()) };
     let burn = format!("burn {}", system::locked_version(LOCK, "burn"));
     let mut run = Run { setting, burn, roofs: Roofs::default(), rows: Vec::new() };
     run.rows = bench.roofs(&mut run.roofs)?;
     for subject in rows::subjects().iter().filter(|subject| options.wants(&subject.name)) {
         let peers: Vec<&Peer> = peers.iter().filter(|peer| peer.row == subject.name).collect();
-        let row = Row { others: others.find(&subject.name), ..bench.row(subject, &peers)? };
+        let mut row = bench.row(subject, &peers)?;
+        row.others.extend(others.find(&subject.name));
         run.add(row);
         // a run takes hours: what is there is kept, should it be cut off
         report::save(folder, &run)?;
@@ -108,40 +112,50 @@ fn list(peers: &[Peer]) {
 struct Bench<'a> {
     gpu: &'a Gpu,
     burn: &'a Burn,
+    meganeura: Option<Program>,
     options: &'a Options,
     stopwatch: Stopwatch,
 }
 
 impl Bench<'_> {
-    /// limbic and all ways of burn, one run of each in turn.
+    /// limbic, all ways of burn and meganeura, one run of each in turn.
     fn row(&self, subject: &Subject, peers: &[&Peer]) -> Result<Row> {
         let (mut limbic, built) = with_seconds(|| subject.build(self.gpu))?;
-        let (peers, note) = if UNFINISHED.contains(&subject.name.as_str()) && !self.options.all {
-            (&[][..], "burn: not in ten minutes")
+        let (peers, mut note) = if UNFINISHED.contains(&subject.name.as_str()) && !self.options.all {
+            (&[][..], "burn: not in ten minutes".to_string())
         } else {
-            (peers, "")
+            (if self.options.without_burn { &[][..] } else { peers }, String::new())
         };
         let runs = peers.iter().map(|peer| with_seconds(|| peer.build(self.burn))).collect::<Result<Vec<_>>>()?;
         let (mut runs, burn_built): (Vec<in_burn::Run>, Vec<f64>) = runs.into_iter().unzip();
+        let program = self.meganeura.as_ref().filter(|program| program.has(&subject.name));
+        let started = program.map(|program| with_seconds(|| program.start(&subject.name, &self.gpu.info().name)));
+        let meganeura = started.and_then(|started| started.map_err(|error| note = error.to_string()).ok());
+        let (mut meganeura, meganeura_built) = meganeura.unzip();
+
         let mut timed: Vec<Timed<'_>> = vec![&mut limbic.run];
         timed.extend(runs.iter_mut().map(|run| run as Timed<'_>));
+        let mut remote = meganeura.as_mut().map(|running| |replays| running.run(replays));
+        timed.extend(remote.as_mut().map(|run| run as Timed<'_>));
         let mut timings = self.stopwatch.time_in_turn(&mut timed)?;
         // limbic compiles when it builds, burn when it runs
         timings
             .iter_mut()
-            .zip(std::iter::once(built).chain(burn_built))
+            .zip(std::iter::once(built).chain(burn_built).chain(meganeura_built))
             .for_each(|(timing, built)| timing.first += built);
         let mut timings = timings.into_iter();
         let own = timings.next().ok_or_else(|| Error::Config(format!("{} was not timed", subject.name)))?;
         let memory = self.burn.memory();
-        let measured =
-            timings.zip(peers).map(|(timing, peer)| Measured::new("burn", peer.way, timing, memory)).collect();
+        let burn = timings.by_ref().zip(peers).map(|(timing, peer)| Measured::new("burn", peer.way, timing, memory));
+        let burn = burn.collect();
+        let others = timings.map(|timing| Measured::new(in_meganeura::LIB, "", timing, None)).collect();
         drop(runs);
         self.burn.clean();
         Ok(Row {
             op: subject.name.clone(),
             limbic: Measured::new("limbic", "", own, limbic.memory),
-            burn: measured,
+            burn,
+            others,
             launches: limbic.dispatches,
             work: limbic.work,
             note,

@@ -29,6 +29,12 @@ pub struct Options {
     /// Measurements of other programs as JSON lines with `lib`, `op` and `ms`, such as torch_bench.py's: further columns.
     #[arg(long)]
     pub with: Vec<PathBuf>,
+    /// The program that meganeura/ builds: its rows are run in turn with limbic's and burn's.
+    #[arg(long)]
+    pub meganeura: Option<PathBuf>,
+    /// Leaves burn out.
+    #[arg(long)]
+    pub without_burn: bool,
     /// Rows that burn does not finish, too.
     #[arg(long)]
     pub all: bool,

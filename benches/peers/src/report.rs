@@ -1,5 +1,6 @@
 //! The table, the JSON and where they go.
 
+use crate::in_meganeura;
 use crate::measure::Timing;
 use crate::picture;
 use crate::rows::Work;
@@ -81,6 +82,7 @@ pub struct Row {
     pub limbic: Measured,
     /// burn's ways of doing it.
     pub burn: Vec<Measured>,
+    /// meganeura, and what other programs measured.
     pub others: Vec<Measured>,
     /// limbic's dispatches.
     pub launches: Option<usize>,
@@ -88,7 +90,7 @@ pub struct Row {
     pub work: Work,
     /// Milliseconds at the roof, where the least work is known.
     pub roof_ms: Option<f64>,
-    pub note: &'static str,
+    pub note: String,
 }
 
 impl Row {
@@ -100,6 +102,11 @@ impl Row {
     pub fn burn(&self) -> Option<&Measured> {
         self.burn.iter().min_by(|a, b| a.ms.total_cmp(&b.ms))
     }
+
+    /// What ran in turn with limbic, on the same adapter.
+    fn in_turn(&self) -> impl Iterator<Item = &Measured> {
+        self.burn().into_iter().chain(self.others.iter().filter(|other| other.lib == in_meganeura::LIB))
+    }
 }
 
 /// Three significant digits, without an exponent.
@@ -110,10 +117,11 @@ fn short(value: f64) -> String {
 
 /// A line for whoever waits.
 fn progress(row: &Row) -> String {
-    let burn = row.burn().map_or_else(String::new, |burn| {
-        format!("  burn {:>9} ms  {:.1} times faster", short(burn.ms), burn.ms / row.limbic.ms)
-    });
-    format!("{:36} {:>9} ms{burn}", row.op, short(row.limbic.ms))
+    let peer = |peer: &Measured| {
+        format!("  {} {:>9} ms  {:.1} times faster", peer.lib, short(peer.ms), peer.ms / row.limbic.ms)
+    };
+    let peers: String = row.in_turn().map(peer).collect();
+    format!("{:36} {:>9} ms{peers}", row.op, short(row.limbic.ms))
 }
 
 /// Where the run was made, the table, and the rows in which limbic is not the fastest on this adapter.
@@ -135,11 +143,11 @@ pub fn markdown(run: &Run) -> String {
     for row in &run.rows {
         text += &line(row, &libs);
     }
-    let slower = run.rows.iter().filter(|row| row.burn().is_some_and(|burn| burn.ms <= row.limbic.ms));
+    let slower = run.rows.iter().filter(|row| row.in_turn().any(|peer| peer.ms <= row.limbic.ms));
     let slower: Vec<&str> = slower.map(|row| row.op.as_str()).collect();
     text += &match slower[..] {
-        [] => "\nlimbic is faster than burn in every row that both have.\n".to_string(),
-        _ => format!("\n**limbic is not faster than burn in: {}.**\n", slower.join(", ")),
+        [] => "\nlimbic is the fastest in every row that it shares with another on this adapter.\n".to_string(),
+        _ => format!("\n**limbic is not the fastest on this adapter in: {}.**\n", slower.join(", ")),
     };
     let notes = run.rows.iter().filter(|row| !row.note.is_empty());
     notes.for_each(|row| text += &format!("\n{}: {}.\n", row.op, row.note));

@@ -4,7 +4,6 @@ use limbic::Result;
 use limbic::graph::{DType, Shape, Tensor, Var};
 use limbic::ops::{Backward, Op};
 use limbic::plan::{Dispatch, Lower};
-use std::any::Any;
 
 /// A loss of 0 whose gradient with respect to input 0 is input 1.
 #[derive(Debug)]
@@ -26,10 +25,6 @@ impl Op for Seed {
     fn lower(&self, cx: &mut Lower<'_>) -> Result<()> {
         cx.emit(Dispatch::new("fill", &[], 1).bind("out", cx.output(0)).set("quads", 1).set_float("value", 0.0));
         Ok(())
-    }
-
-    fn as_any(&self) -> &dyn Any {
-        self
     }
 }
 

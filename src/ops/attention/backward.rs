@@ -7,7 +7,6 @@ use crate::error::Result;
 use crate::graph::{DType, Shape, Tensor, Var};
 use crate::ops::{Backward, Op};
 use crate::plan::{Lower, Operand};
-use std::any::Any;
 
 pub(super) fn backward<'g>(op: &Attention, cx: &Backward<'g>) -> Vec<Option<Var<'g>>> {
     let mut gradients = vec![None; cx.inputs().len()];
@@ -86,9 +85,5 @@ impl Op for AttentionBackward {
 
     fn flops(&self, inputs: &[Tensor], outputs: &[Tensor]) -> u64 {
         self.0.flops(inputs, outputs) * 5 / 2
-    }
-
-    fn as_any(&self) -> &dyn Any {
-        self
     }
 }

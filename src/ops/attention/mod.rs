@@ -15,7 +15,6 @@ use crate::graph::{DType, Shape, Tensor, Var};
 use crate::plan::{Dispatch, Lower, Operand};
 use cooperative::CooperativeAttention;
 use kernel::Problem;
-use std::any::Any;
 
 /// Queries, keys and values, as the projections left them.
 #[derive(Debug, Clone, Copy)]
@@ -273,10 +272,6 @@ impl Op for Attention {
         let pairs = query.axis(0) * self.heads * query.axis(1) * key.axis(1);
         2 * (pairs * (self.head_dim + self.value_dim)) as u64
     }
-
-    fn as_any(&self) -> &dyn Any {
-        self
-    }
 }
 
 fn launch(kernel: &kernel::Kernel) -> Dispatch {
@@ -423,9 +418,5 @@ impl Op for MaskBits {
             .set("pair_batch_stride", pair_batch_stride);
         cx.emit(dispatch);
         Ok(())
-    }
-
-    fn as_any(&self) -> &dyn Any {
-        self
     }
 }

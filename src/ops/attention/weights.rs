@@ -5,7 +5,6 @@ use crate::error::Result;
 use crate::graph::{DType, Shape, Tensor, Var};
 use crate::ops::{Backward, Op};
 use crate::plan::{Lower, Operand};
-use std::any::Any;
 
 impl<'g> AttentionOutput<'g> {
     /// The weights, `[batch, heads, query_len, key_len]`: softmax of the scaled, masked scores, without dropout; all zeros for
@@ -92,9 +91,5 @@ impl Op for AttentionWeights {
             .bind("weights", cx.output(0));
         cx.emit(dims(&op, cx, dispatch, [None; 3]));
         Ok(())
-    }
-
-    fn as_any(&self) -> &dyn Any {
-        self
     }
 }

@@ -9,7 +9,6 @@ use crate::ops::elementwise::Activation;
 use crate::ops::matmul::before_activation;
 use crate::ops::{Backward, Op};
 use crate::plan::Lower;
-use std::any::Any;
 
 /// With G the gradient before the epilogue: dx gathers G under every window that covers an element, dweight correlates G with x,
 /// dbias sums G, dresidual is the incoming gradient.
@@ -79,9 +78,5 @@ impl Op for Gradient {
 
     fn flops(&self, _: &[Tensor], _: &[Tensor]) -> u64 {
         self.geometry.flops()
-    }
-
-    fn as_any(&self) -> &dyn Any {
-        self
     }
 }

@@ -204,7 +204,7 @@ impl Op for Conv {
         if self.residual {
             return None;
         }
-        if let Some(Binary(BinaryFunction::Add)) = next.as_any().downcast_ref::<Binary>() {
+        if let Some(Binary(BinaryFunction::Add)) = (next as &dyn Any).downcast_ref::<Binary>() {
             let shape = self.infer(inputs).ok()?.first()?.0;
             let fits = others.first()?.shape == shape && self.has_room(1);
             return if fits { self.with(|conv| conv.residual = true) } else { None };
@@ -219,20 +219,16 @@ impl Op for Conv {
             let activation = absorbable(next).filter(|_| self.last == Activation::Identity)?;
             return self.with(|conv| conv.last = activation);
         }
-        let norm = *next.as_any().downcast_ref::<BatchNorm>().filter(|norm| !norm.training && operand == 0)?;
+        let norm = *(next as &dyn Any).downcast_ref::<BatchNorm>().filter(|norm| !norm.training && operand == 0)?;
         let first = self.norm.is_none() && self.activation == Activation::Identity;
         let fits = self.has_room(norm.parameters().len());
         if first && fits { self.with(|conv| conv.norm = Some(norm)) } else { None }
-    }
-
-    fn as_any(&self) -> &dyn Any {
-        self
     }
 }
 
 /// The activation that `next` is, if its derivative needs no more than its input.
 fn absorbable(next: &dyn Op) -> Option<Activation> {
-    let unary = next.as_any().downcast_ref::<Unary>()?;
+    let unary = (next as &dyn Any).downcast_ref::<Unary>()?;
     let activation = unary.function.activation().filter(|_| unary.is_plain())?;
     matches!(activation, Activation::Relu | Activation::GeluErf | Activation::GeluTanh).then_some(activation)
 }

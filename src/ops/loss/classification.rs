@@ -7,7 +7,6 @@ use super::mean_of;
 use crate::error::Result;
 use crate::graph::{DType, Graph, Shape, Tensor, Var};
 use crate::plan::{Dispatch, Lower};
-use std::any::Any;
 use std::sync::Arc;
 
 /// Inputs logits `[rows, classes]`, labels `[rows]` and, if `weighted`, class weights `[classes]`; outputs the losses and the weights of
@@ -96,10 +95,6 @@ impl Op for CrossEntropy {
         cx.emit(dispatch);
         Ok(())
     }
-
-    fn as_any(&self) -> &dyn Any {
-        self
-    }
 }
 
 /// Inputs logits, labels, what forward saved, dlosses and the class weights if there; output dlogits.
@@ -145,10 +140,6 @@ impl Op for CrossEntropyBackward {
         cx.emit(dispatch);
         Ok(())
     }
-
-    fn as_any(&self) -> &dyn Any {
-        self
-    }
 }
 
 /// 1 where the first largest score of a row is the label's.
@@ -184,10 +175,6 @@ impl Op for Correct {
             .set("columns", shape.axis(1));
         cx.emit(dispatch);
         Ok(())
-    }
-
-    fn as_any(&self) -> &dyn Any {
-        self
     }
 }
 
@@ -243,10 +230,6 @@ impl Op for Constant {
             cx.emit(dispatch);
         }
         Ok(())
-    }
-
-    fn as_any(&self) -> &dyn Any {
-        self
     }
 }
 

@@ -6,7 +6,6 @@ use super::mean_of;
 use crate::error::Result;
 use crate::graph::{DType, Shape, Tensor, Var};
 use crate::plan::{Dispatch, Lower};
-use std::any::Any;
 
 /// How several positives of an anchor are put together (Khosla et al. 2020).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,10 +78,6 @@ impl Op for Contrast {
         cx.emit(dispatch);
         Ok(())
     }
-
-    fn as_any(&self) -> &dyn Any {
-        self
-    }
 }
 
 /// Inputs similarities, labels, row weights, what forward saved and dlosses.
@@ -120,10 +115,6 @@ impl Op for ContrastBackward {
             .set("columns", shape.axis(1));
         cx.emit(dispatch);
         Ok(())
-    }
-
-    fn as_any(&self) -> &dyn Any {
-        self
     }
 }
 

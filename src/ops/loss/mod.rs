@@ -12,7 +12,6 @@ use super::{Backward, Op};
 use crate::error::Result;
 use crate::graph::{DType, Shape, Tensor, Var};
 use crate::plan::{Dispatch, Lower, Operand};
-use std::any::Any;
 
 /// sum(values) / sum(weights), 0 where the weights sum to 0; inputs values and weights `[rows]`, outputs the mean and 1 / the sum of
 /// weights. No gradient passes to the weights.
@@ -44,10 +43,6 @@ impl Op for WeightedMean {
         let (len, values, weights) = (cx.input_shape(0).len(), cx.input(0), cx.input(1));
         weighted_mean(cx, len, values, weights);
         Ok(())
-    }
-
-    fn as_any(&self) -> &dyn Any {
-        self
     }
 }
 

@@ -6,7 +6,6 @@ use super::weighted_mean;
 use crate::error::Result;
 use crate::graph::{DType, Shape, Tensor, Var};
 use crate::plan::{Dispatch, Lower};
-use std::any::Any;
 
 /// Elements of a workgroup: `BLOCK` in `shaders/loss.wgsl`.
 const BLOCK: usize = 4096;
@@ -115,10 +114,6 @@ impl Op for PairLoss {
         weighted_mean(cx, blocks, sums, counts);
         Ok(())
     }
-
-    fn as_any(&self) -> &dyn Any {
-        self
-    }
 }
 
 /// Inputs prediction, target, dmean, 1 / count and the mask if there; outputs dprediction and, if asked for, dtarget.
@@ -169,10 +164,6 @@ impl Op for PairLossBackward {
         }
         cx.emit(dispatch);
         Ok(())
-    }
-
-    fn as_any(&self) -> &dyn Any {
-        self
     }
 }
 

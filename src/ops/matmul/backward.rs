@@ -7,7 +7,6 @@ use crate::graph::{DType, Shape, Tensor, Var};
 use crate::ops::elementwise::{Activation, groups, quads};
 use crate::ops::{Backward, Op};
 use crate::plan::{Dispatch, Lower, Operand};
-use std::any::Any;
 
 /// With G the gradient before the epilogue: dA = G op(B)^T, dB = op(A)^T G, dbias = column sums of G, dresidual = the incoming
 /// gradient.
@@ -115,9 +114,5 @@ impl Op for EpilogueBackward {
             .set_float("dropout", self.0.dropout.map_or(0.0, |dropout| dropout.probability));
         cx.emit(dispatch);
         Ok(())
-    }
-
-    fn as_any(&self) -> &dyn Any {
-        self
     }
 }

@@ -143,7 +143,7 @@ impl Op for Matmul {
         if epilogue.residual {
             return None;
         }
-        if let Some(Binary(BinaryFunction::Add)) = next.as_any().downcast_ref::<Binary>() {
+        if let Some(Binary(BinaryFunction::Add)) = (next as &dyn Any).downcast_ref::<Binary>() {
             let other = others.first()?.shape;
             let is_bias = other.len() == sizes.n && other.from_end(0) == sizes.n && shape.len() > sizes.n;
             if is_bias && !epilogue.bias && epilogue.activation == Activation::Identity && epilogue.dropout.is_none() {
@@ -151,18 +151,14 @@ impl Op for Matmul {
             }
             return if other == shape { self.with(|epilogue| epilogue.residual = true) } else { None };
         }
-        if let Some(unary) = next.as_any().downcast_ref::<Unary>() {
+        if let Some(unary) = (next as &dyn Any).downcast_ref::<Unary>() {
             let activation = unary.function.activation().filter(|_| unary.is_plain())?;
             let from_input = matches!(activation, Activation::Relu | Activation::GeluErf | Activation::GeluTanh);
             let free = epilogue.activation == Activation::Identity && epilogue.dropout.is_none();
             return if from_input && free { self.with(|epilogue| epilogue.activation = activation) } else { None };
         }
-        let dropout = next.as_any().downcast_ref::<Dropout>().filter(|_| operand == 0)?;
+        let dropout = (next as &dyn Any).downcast_ref::<Dropout>().filter(|_| operand == 0)?;
         if epilogue.dropout.is_none() { self.with(|epilogue| epilogue.dropout = Some(*dropout)) } else { None }
-    }
-
-    fn as_any(&self) -> &dyn Any {
-        self
     }
 }
 

@@ -12,7 +12,6 @@ use crate::graph::{DType, Shape, Tensor, Var};
 use crate::plan::Lower;
 pub use kernel::MOST_HIDDEN;
 use kernel::Walk;
-use std::any::Any;
 
 /// Which recurrence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -176,10 +175,6 @@ impl Op for Recurrence {
     fn flops(&self, inputs: &[Tensor], _: &[Tensor]) -> u64 {
         2 * (inputs[0].shape.len() * inputs[1].shape.from_end(0)) as u64
     }
-
-    fn as_any(&self) -> &dyn Any {
-        self
-    }
 }
 
 impl Recurrence {
@@ -263,10 +258,6 @@ impl Op for RecurrenceBackward {
 
     fn flops(&self, inputs: &[Tensor], outputs: &[Tensor]) -> u64 {
         2 * (outputs[0].shape.len() * inputs[0].shape.from_end(0)) as u64
-    }
-
-    fn as_any(&self) -> &dyn Any {
-        self
     }
 }
 

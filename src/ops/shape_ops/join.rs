@@ -6,7 +6,6 @@ use crate::graph::{DType, Graph, MAX_RANK, Shape, Tensor, Var};
 use crate::ops::elementwise::{fill, groups};
 use crate::ops::{Backward, Op};
 use crate::plan::{Dispatch, Lower};
-use std::any::Any;
 
 /// Tensors one after another along `axis`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,10 +69,6 @@ impl Op for Concat {
         }
         Ok(())
     }
-
-    fn as_any(&self) -> &dyn Any {
-        self
-    }
 }
 
 /// The tensor in the middle of zeros: its index `r` of `axis` becomes `start + r step` of `size`. Undoes a slice, and pads.
@@ -131,10 +126,6 @@ impl Op for Place {
             .set("step", step);
         cx.emit(dispatch);
         Ok(())
-    }
-
-    fn as_any(&self) -> &dyn Any {
-        self
     }
 }
 

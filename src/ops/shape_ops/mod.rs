@@ -10,7 +10,6 @@ use super::{Backward, Op};
 use crate::error::Result;
 use crate::graph::{DType, MAX_RANK, Shape, Tensor, Var};
 use crate::plan::{Dispatch, Lower};
-use std::any::Any;
 
 /// The same tensor in memory of its own.
 #[derive(Debug)]
@@ -35,10 +34,6 @@ impl Op for Copy {
         let dispatch = Dispatch::new("copy", &[], groups(quads)).set("quads", quads);
         cx.emit(dispatch.bind("x", cx.input(0)).bind("out", cx.output(0)));
         Ok(())
-    }
-
-    fn as_any(&self) -> &dyn Any {
-        self
     }
 }
 
@@ -70,10 +65,6 @@ impl Op for Reshape {
     fn lower(&self, _: &mut Lower<'_>) -> Result<()> {
         Ok(())
     }
-
-    fn as_any(&self) -> &dyn Any {
-        self
-    }
 }
 
 /// The same tensor, of which no gradient is asked.
@@ -103,10 +94,6 @@ impl Op for Detach {
 
     fn lower(&self, _: &mut Lower<'_>) -> Result<()> {
         Ok(())
-    }
-
-    fn as_any(&self) -> &dyn Any {
-        self
     }
 }
 

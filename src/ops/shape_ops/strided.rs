@@ -8,7 +8,6 @@ use crate::graph::{DType, MAX_RANK, Shape, Tensor, Var};
 use crate::ops::elementwise::groups;
 use crate::ops::{Backward, Op};
 use crate::plan::{Dispatch, Lower};
-use std::any::Any;
 
 /// Where each element comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,10 +61,6 @@ impl Op for Rearrange {
         let walk = self.walk(cx.input_shape(0), cx.output_shape(0));
         cx.emit(walk.dispatch().bind("x", cx.input(0)).bind("out", cx.output(0)));
         Ok(())
-    }
-
-    fn as_any(&self) -> &dyn Any {
-        self
     }
 }
 

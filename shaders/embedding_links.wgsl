@@ -4,7 +4,7 @@
 
 struct Dims { tokens: u32 }
 
-@group(0) @binding(0) var<storage, read> ids: array<u32>;
+@group(0) @binding(0) var<storage, read> ids: array<vec4<u32>>;
 @group(0) @binding(1) var<storage, read_write> links: array<vec2<u32>>;
 @group(0) @binding(2) var<uniform> dims: Dims;
 
@@ -14,14 +14,14 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     if (token >= dims.tokens) {
         return;
     }
-    let id = ids[token];
-    var before = 0u;
-    while (before < token && ids[before] != id) {
-        before++;
+    let id = ids[token / 4u][token % 4u];
+    var is_first = true;
+    var next = vec4<u32>(dims.tokens);
+    for (var quad = 0u; 4u * quad < dims.tokens; quad++) {
+        let others = vec4<u32>(4u * quad) + vec4<u32>(0u, 1u, 2u, 3u);
+        let same = ids[quad] == vec4<u32>(id);
+        is_first = is_first && !any(same & (others < vec4<u32>(token)));
+        next = min(next, select(vec4<u32>(dims.tokens), others, same & (others > vec4<u32>(token))));
     }
-    var next = token + 1u;
-    while (next < dims.tokens && ids[next] != id) {
-        next++;
-    }
-    links[token] = vec2<u32>(u32(before == token), next);
+    links[token] = vec2<u32>(u32(is_first), min(min(next.x, next.y), min(next.z, next.w)));
 }

@@ -1,4 +1,4 @@
-// out[o, split, c] = scale * (f over r of x[o, r, c]), or its square root, the rows r being those of one of `splits` interleaved
+// out[o, split, c] = scale * (f over r of x[o, r, c]), or its square root, the rows r being those of one of `splits`
 // parts. FUNCTION and VECTOR (four columns per element) as in shared/reduction.wgsl.
 //
 // Dispatch: ceil(items / WIDTH) * splits workgroups, items = outer * columns. A workgroup has WIDTH items (a power of two, at
@@ -12,7 +12,7 @@ const SPLIT: u32 = 1u;
 
 struct Dims { items: u32, columns: u32, rows: u32, splits: u32, root: u32, scale: f32 }
 
-@group(0) @binding(0) var<storage, read> x: array<Element>;
+@group(0) @binding(0) var<storage, read> x: array<Element>; // @stream
 @group(0) @binding(1) var<storage, read_write> out: array<Element>;
 @group(0) @binding(2) var<uniform> dims: Dims;
 
@@ -31,7 +31,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     let depth = 64u / WIDTH;
     var total = Element(0.0);
     if (live) {
-        total = rows_of(item, split * depth + lane / WIDTH, dims.splits * depth);
+        let length = (dims.rows + dims.splits - 1u) / dims.splits;
+        total = rows_of(item, split * length + lane / WIDTH, depth, min((split + 1u) * length, dims.rows));
     }
     if (depth > 1u) {
         partial[lane] = total;
@@ -54,8 +55,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     }
 }
 
-// Rows first, first + step, ... of one item, in four interleaved sums.
-fn rows_of(item: u32, first: u32, step: u32) -> Element {
+// Rows first, first + step, ... of one item up to `end`, in four interleaved sums.
+fn rows_of(item: u32, first: u32, step: u32, end: u32) -> Element {
     let o = item / dims.columns;
     let base = o * dims.rows * dims.columns + (item - o * dims.columns);
     let pitch = step * dims.columns;
@@ -65,14 +66,14 @@ fn rows_of(item: u32, first: u32, step: u32) -> Element {
     var d = a;
     var row = first;
     var at = base + first * dims.columns;
-    for (; row + 3u * step < dims.rows; row += 4u * step) {
+    for (; row + 3u * step < end; row += 4u * step) {
         a = combine(a, term(x[at]));
         b = combine(b, term(x[at + pitch]));
         c = combine(c, term(x[at + 2u * pitch]));
         d = combine(d, term(x[at + 3u * pitch]));
         at += 4u * pitch;
     }
-    for (; row < dims.rows; row += step) {
+    for (; row < end; row += step) {
         a = combine(a, term(x[at]));
         at += pitch;
     }

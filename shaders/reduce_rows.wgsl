@@ -1,4 +1,4 @@
-// out[row, split] = scale * (f over i of x[row, i]), or its square root; i runs over one of `splits` interleaved parts of the
+// out[row, split] = scale * (f over i of x[row, i]), or its square root; i runs over one of `splits` parts of the
 // row. FUNCTION and VECTOR (rows of vec4, then up to `tail` elements more where there is one row) as in
 // shared/reduction.wgsl.
 //
@@ -13,7 +13,7 @@ const SPLIT: u32 = 1u;
 
 struct Dims { rows: u32, columns: u32, tail: u32, splits: u32, root: u32, scale: f32 }
 
-@group(0) @binding(0) var<storage, read> x: array<Element>;
+@group(0) @binding(0) var<storage, read> x: array<Element>; // @stream
 @group(0) @binding(1) var<storage, read_write> out: array<f32>;
 @group(0) @binding(2) var<uniform> dims: Dims;
 
@@ -32,7 +32,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     let live = row < dims.rows && split < dims.splits;
     var total = Element(0.0);
     if (live) {
-        total = part_of(row, split * WIDTH + lane % WIDTH, dims.splits * WIDTH);
+        let length = (dims.columns + dims.splits - 1u) / dims.splits;
+        total = part_of(row, split * length + lane % WIDTH, min((split + 1u) * length, dims.columns));
     }
     if (WIDTH > 1u) {
         partial[lane] = total;
@@ -67,21 +68,21 @@ fn eight(first: u32, step: u32) -> Element {
     return total;
 }
 
-// Elements first, first + step, ... of a row, in four interleaved sums.
-fn part_of(row: u32, first: u32, step: u32) -> Element {
+// Elements first, first + WIDTH, ... of a row up to `end`, in four interleaved sums.
+fn part_of(row: u32, first: u32, end: u32) -> Element {
     let base = row * dims.columns;
     var a = start(x[base]);
     var b = a;
     var c = a;
     var d = a;
     var i = first;
-    for (; i + 3u * step < dims.columns; i += 4u * step) {
+    for (; i + 3u * WIDTH < end; i += 4u * WIDTH) {
         a = combine(a, term(x[base + i]));
-        b = combine(b, term(x[base + i + step]));
-        c = combine(c, term(x[base + i + 2u * step]));
-        d = combine(d, term(x[base + i + 3u * step]));
+        b = combine(b, term(x[base + i + WIDTH]));
+        c = combine(c, term(x[base + i + 2u * WIDTH]));
+        d = combine(d, term(x[base + i + 3u * WIDTH]));
     }
-    for (; i < dims.columns; i += step) {
+    for (; i < end; i += WIDTH) {
         a = combine(a, term(x[base + i]));
     }
     // @if VECTOR

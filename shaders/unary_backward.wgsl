@@ -1,24 +1,26 @@
 // dx = dy * alpha * f'(u), u = alpha * x + beta. `saved` is x or, where f' is cheaper from it, y: see `saves_output` in
 // ops/elementwise.rs.
 //
-// Dispatch: one invocation per four elements. Overwrites `dx`; the padding up to 16 bytes is written too.
+// Dispatch: one invocation per `rounds` times four elements. Overwrites `dx`; the padding up to 16 bytes is written too.
 
 // @import "functions.wgsl"
+// @import "rounds.wgsl"
 
 // A constant, not a uniform: a software rasteriser runs every case of a switch that it cannot decide when compiling.
 const FUNCTION: u32 = 0u;
 
-struct Dims { quads: u32, alpha: f32, beta: f32, parameter: f32 }
+struct Dims { quads: u32, rounds: u32, alpha: f32, beta: f32, parameter: f32 }
 
-@group(0) @binding(0) var<storage, read> dy: array<vec4<f32>>;
-@group(0) @binding(1) var<storage, read> saved: array<vec4<f32>>;
+@group(0) @binding(0) var<storage, read> dy: array<vec4<f32>>; // @stream
+@group(0) @binding(1) var<storage, read> saved: array<vec4<f32>>; // @stream
 @group(0) @binding(2) var<storage, read_write> dx: array<vec4<f32>>;
 @group(0) @binding(3) var<uniform> dims: Dims;
 
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
-    let i = (group.y * groups.x + group.x) * 64u + lane;
-    if (i < dims.quads) {
+    let first = first_of(group.y * groups.x + group.x, lane, dims.rounds);
+    let end = min(first + 8u * dims.rounds, dims.quads);
+    for (var i = first; i < end; i += 8u) {
         dx[i] = dy[i] * dims.alpha * derivative(FUNCTION, saved[i]);
     }
 }

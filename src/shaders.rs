@@ -146,6 +146,7 @@ pub const SHARED: &[(&str, &str)] = files!("shaders/shared":
     "random",
     "recurrence",
     "reduction",
+    "rounds",
     "row_mask",
     "row_span",
     "softmax_part",

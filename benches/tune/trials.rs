@@ -82,6 +82,7 @@ fn on_any_device() -> Vec<Turned> {
     let normed = [[256, 128], [2048, 256], [8192, 1024]];
     vec![
         (Knob::ConvWorkgroups, weights.into()),
+        (Knob::ElementRounds, [1 << 10, 1 << 14, 1 << 17, 1 << 20].map(activated).into()),
         (Knob::ReduceWorkgroups, [[8, 65536], [2048, 256]].map(|size| summed(size, size[0])).into()),
         (Knob::ReduceLanes, rows.map(|size| summed(size, size[1])).into()),
         (Knob::ReduceAlone, rows.map(|size| summed(size, size[0])).into()),
@@ -142,6 +143,10 @@ fn attended((len, head_dim): (usize, usize)) -> Subject {
 }
 
 /// Sums of rows.
+fn activated(quads: usize) -> Subject {
+    Subject::new(format!("GELU of {} elements", 4 * quads), quads, move |graph| graph.input("x", [4 * quads]).gelu())
+}
+
 fn summed([rows, columns]: [usize; 2], size: usize) -> Subject {
     Subject::new(format!("{rows} sums of {columns}"), size, move |graph| {
         graph.input("x", [rows, columns]).sum_axes(&[1])

@@ -122,7 +122,7 @@ mod tests {
             let adapter = gpu.shared.adapter.as_ref().expect("limbic opened it");
             let helper = gpu.helper(adapter).expect("another device");
             assert_eq!(helper.checked(), switch);
-            let key = KernelKey::new("unary", &[("FUNCTION", 0)]);
+            let key = KernelKey::new("embedding_links", &[]);
             let [own, helpers] = [&gpu, &helper].map(|gpu| Kernel::compile(gpu, &key).expect("it compiles"));
             assert_eq!(own.reflection, helpers.reflection);
             own.reflection

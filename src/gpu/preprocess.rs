@@ -6,7 +6,7 @@
 //! - `// @unroll` before `for (var i = A; i < B; i++) {` writes the loop out, `i` replaced by literals, so that register
 //!   arrays are indexed by constants on every driver.
 //!
-//! `// @buffer` at the end of a declaration is for `textures.rs`: the array stays a buffer on every adapter.
+//! `// @buffer` and `// @stream` at the end of a declaration are for `textures.rs`: the array stays a buffer on every adapter, or on some.
 
 use std::collections::{BTreeMap, HashSet};
 

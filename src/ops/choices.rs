@@ -65,6 +65,8 @@ pub enum Knob {
     AttentionAcross,
     /// Scores that attention on cooperative matrices keeps in memory at a time, at most, by the scores of a head.
     AttentionScores,
+    /// Fours of elements that an invocation of an elementwise kernel goes through, by how many fours there are.
+    ElementRounds,
     /// Workgroups that a reduction is split into until there are so many.
     ReduceWorkgroups,
     /// Invocations that share a row of a reduction, by the row's length.
@@ -114,6 +116,8 @@ const GPUS: &[Class] = &[Class::Integrated, Class::Discrete];
 
 /// By `cargo bench --bench tune` on two cores of an AMD EPYC (Zen 3).
 const LLVMPIPE: &str = "llvmpipe (LLVM 15.0.6, 256 bits), 2026-11-26";
+/// The same on two cores of an Intel Xeon with AVX-512.
+const XEON: &str = "llvmpipe (LLVM 15.0.6, 256 bits) with AVX-512, 2026-11-27";
 /// Taken when the kernel was written, after trying it on llvmpipe; not by the bench.
 const TRIED: &str = "tried on llvmpipe (LLVM 15.0.6, 256 bits), 2026-11";
 const ANALOGY: &str = "by analogy, not measured";
@@ -152,6 +156,10 @@ pub const TABLE: &[Line] = &[
     line(AttentionAcross,  EVERY,       16,     8, ANALOGY),
     line(AttentionAcross,  EVERY,      ANY,    16, ANALOGY),
     line(AttentionScores,  EVERY,      ANY, 1 << 24, ANALOGY),
+    line(ElementRounds,    SOFTWARE, 1 << 12,   4, XEON),
+    line(ElementRounds,    SOFTWARE, 1 << 17,   8, XEON),
+    line(ElementRounds,    SOFTWARE,   ANY,    32, XEON),
+    line(ElementRounds,    GPUS,       ANY,     1, ANALOGY),
     line(ReduceWorkgroups, SOFTWARE,   ANY,    16, LLVMPIPE),
     line(ReduceWorkgroups, INTEGRATED, ANY,   128, ANALOGY),
     line(ReduceWorkgroups, DISCRETE,   ANY,  1024, ANALOGY),
@@ -214,6 +222,7 @@ impl Knob {
             AttentionRows => &[1, 2, 4],
             AttentionThreads => &[64, 128],
             AttentionAcross => &[8, 16],
+            ElementRounds => &[1, 4, 8, 16, 32, 64],
             ReduceWorkgroups => &[4, 16, 64, 256, 1024],
             ReduceLanes => &[1, 8, 64],
             ReduceAlone => &[0, 1],

@@ -1,11 +1,11 @@
 //! Dropout (Srivastava et al. 2014) from a counter-based generator: the mask is a hash of (seed, step, op, element), computed again in
 //! the backward pass and never stored.
 
-use super::elementwise::{groups, quads};
+use super::elementwise::{elementwise, quads};
 use super::{Backward, Op};
 use crate::error::Result;
 use crate::graph::{DType, Graph, Shape, Tensor, Var};
-use crate::plan::{Dispatch, Lower};
+use crate::plan::Lower;
 
 /// x times 0 or 1 / (1 - probability).
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -53,10 +53,9 @@ impl Op for Dropout {
 
     fn lower(&self, cx: &mut Lower<'_>) -> Result<()> {
         let quads = quads(cx.output_shape(0));
-        let dispatch = Dispatch::new("dropout", &[], groups(quads))
+        let dispatch = elementwise("dropout", &[], quads, cx.capabilities())
             .bind("x", cx.input(0))
             .bind("out", cx.output(0))
-            .set("quads", quads)
             .set("node", self.key as usize)
             .set_float("probability", self.probability);
         cx.emit(dispatch);

@@ -1,8 +1,10 @@
 //! Element by element: functions of one tensor, of two with broadcasting, and constants.
 
+use super::choices::Knob;
 use super::shape_ops::{axis_slots, broadcast_axes, in_fours};
 use super::{Backward, Op};
 use crate::error::Result;
+use crate::gpu::Capabilities;
 use crate::graph::{DType, Graph, MAX_RANK, Shape, Tensor, Var};
 use crate::plan::{Dispatch, Lower};
 
@@ -78,9 +80,8 @@ impl Unary {
         self.alpha == 1.0 && self.beta == 0.0
     }
 
-    fn dispatch(&self, shader: &'static str, quads: usize) -> Dispatch {
-        Dispatch::new(shader, &[("FUNCTION", self.function as u32)], groups(quads))
-            .set("quads", quads)
+    fn dispatch(&self, shader: &'static str, cx: &Lower<'_>) -> Dispatch {
+        elementwise(shader, &[("FUNCTION", self.function as u32)], quads(cx.output_shape(0)), cx.capabilities())
             .set_float("alpha", self.alpha)
             .set_float("beta", self.beta)
             .set_float("parameter", self.parameter)
@@ -92,7 +93,18 @@ pub(crate) fn groups(invocations: usize) -> u32 {
     invocations.div_ceil(64) as u32
 }
 
-/// Invocations of four elements each.
+/// A kernel that goes through `quads` fours of elements in rounds.
+pub(crate) fn elementwise(
+    shader: &'static str,
+    defines: &[(&'static str, u32)],
+    quads: usize,
+    capabilities: &Capabilities,
+) -> Dispatch {
+    let rounds = Knob::ElementRounds.value(capabilities, quads);
+    Dispatch::new(shader, defines, groups(quads.div_ceil(rounds))).set("quads", quads).set("rounds", rounds)
+}
+
+/// How many fours of elements there are.
 pub(crate) fn quads(shape: Shape) -> usize {
     shape.len().div_ceil(4)
 }
@@ -121,7 +133,7 @@ impl Op for Unary {
     }
 
     fn lower(&self, cx: &mut Lower<'_>) -> Result<()> {
-        let dispatch = self.dispatch("unary", quads(cx.output_shape(0)));
+        let dispatch = self.dispatch("unary", cx);
         cx.emit(dispatch.bind("x", cx.input(0)).bind("y", cx.output(0)));
         Ok(())
     }
@@ -149,7 +161,7 @@ impl Op for UnaryBackward {
     }
 
     fn lower(&self, cx: &mut Lower<'_>) -> Result<()> {
-        let dispatch = self.0.dispatch("unary_backward", quads(cx.output_shape(0)));
+        let dispatch = self.0.dispatch("unary_backward", cx);
         cx.emit(dispatch.bind("dy", cx.input(0)).bind("saved", cx.input(1)).bind("dx", cx.output(0)));
         Ok(())
     }
@@ -241,11 +253,10 @@ impl Binary {
     fn repeated(&self, cx: &Lower<'_>, full: usize, repeated: usize, period: Shape) -> Dispatch {
         let quads = quads(cx.output_shape(0));
         let periodic = u32::from(period != cx.output_shape(0));
-        Dispatch::new("binary", &[("FUNCTION", self.0 as u32), ("PERIODIC", periodic)], groups(quads))
+        elementwise("binary", &[("FUNCTION", self.0 as u32), ("PERIODIC", periodic)], quads, cx.capabilities())
             .bind("a", cx.input(full))
             .bind("b", cx.input(repeated))
             .bind("out", cx.output(0))
-            .set("quads", quads)
             .set("period", period.len().div_ceil(4))
     }
 
@@ -284,9 +295,8 @@ fn repeats(part: &Shape, whole: &Shape) -> bool {
 }
 
 /// The dispatch that sets every element of `shape` to `value`; `out` is to be bound.
-pub(crate) fn filled(shape: Shape, value: f32) -> Dispatch {
-    let quads = quads(shape);
-    Dispatch::new("fill", &[], groups(quads)).set("quads", quads).set_float("value", value)
+pub(crate) fn filled(shape: Shape, value: f32, capabilities: &Capabilities) -> Dispatch {
+    elementwise("fill", &[], quads(shape), capabilities).set_float("value", value)
 }
 
 /// A constant tensor.
@@ -314,7 +324,7 @@ impl Op for Fill {
     }
 
     fn lower(&self, cx: &mut Lower<'_>) -> Result<()> {
-        cx.emit(filled(self.shape, self.value).bind("out", cx.output(0)));
+        cx.emit(filled(self.shape, self.value, cx.capabilities()).bind("out", cx.output(0)));
         Ok(())
     }
 }

@@ -169,7 +169,7 @@ impl Op for EmbeddingBackward {
     }
 
     fn lower(&self, cx: &mut Lower<'_>) -> Result<()> {
-        cx.emit(filled(self.table, 0.0).bind("out", cx.output(0)));
+        cx.emit(filled(self.table, 0.0, cx.capabilities()).bind("out", cx.output(0)));
         let (unit, vector) = vector_columns(self.table);
         let (tokens, columns) = (cx.input_shape(1).len(), self.table.axis(1) / unit);
         let links = cx.workspace(2 * tokens);

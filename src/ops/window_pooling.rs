@@ -233,7 +233,7 @@ impl Op for WindowPoolBackward {
         let mut planes = planes(self.of);
         let maximum = self.forward.maximum;
         let kernel = if maximum && cx.capabilities().software && planes >= FEW_PLANES {
-            cx.emit(filled(self.of, 0.0).bind("out", cx.output(0)));
+            cx.emit(filled(self.of, 0.0, cx.capabilities()).bind("out", cx.output(0)));
             let workgroups = planes.div_ceil(8) as u32;
             Kernel { shader: "window_pool_scatter", constants: Vec::new(), workgroups }
         } else if !maximum && self.forward.in_registers(&axes, cx.capabilities()) {

@@ -23,7 +23,13 @@ impl Op for Seed {
     }
 
     fn lower(&self, cx: &mut Lower<'_>) -> Result<()> {
-        cx.emit(Dispatch::new("fill", &[], 1).bind("out", cx.output(0)).set("quads", 1).set_float("value", 0.0));
+        cx.emit(
+            Dispatch::new("fill", &[], 1)
+                .bind("out", cx.output(0))
+                .set("quads", 1)
+                .set("rounds", 1)
+                .set_float("value", 0.0),
+        );
         Ok(())
     }
 }

@@ -55,27 +55,25 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     }
 }
 
-// Rows first, first + step, ... of one item up to `end`, in four interleaved sums.
+// Rows first, first + step, ... of one item up to `end`, in four sums of neighbouring quarters: a processor fetches several streams
+// ahead sooner than one.
 fn rows_of(item: u32, first: u32, step: u32, end: u32) -> Element {
     let o = item / dims.columns;
     let base = o * dims.rows * dims.columns + (item - o * dims.columns);
-    let pitch = step * dims.columns;
     var a = start(x[base]);
     var b = a;
     var c = a;
     var d = a;
     var row = first;
-    var at = base + first * dims.columns;
-    for (; row + 3u * step < end; row += 4u * step) {
-        a = combine(a, term(x[at]));
-        b = combine(b, term(x[at + pitch]));
-        c = combine(c, term(x[at + 2u * pitch]));
-        d = combine(d, term(x[at + 3u * pitch]));
-        at += 4u * pitch;
+    let quarter = (max(end, first) - first) / (4u * step) * step;
+    for (; row < first + quarter; row += step) {
+        a = combine(a, term(x[base + row * dims.columns]));
+        b = combine(b, term(x[base + (row + quarter) * dims.columns]));
+        c = combine(c, term(x[base + (row + 2u * quarter) * dims.columns]));
+        d = combine(d, term(x[base + (row + 3u * quarter) * dims.columns]));
     }
-    for (; row < end; row += step) {
-        a = combine(a, term(x[at]));
-        at += pitch;
+    for (row += 3u * quarter; row < end; row += step) {
+        a = combine(a, term(x[base + row * dims.columns]));
     }
     return combine(combine(a, b), combine(c, d));
 }

@@ -1,9 +1,9 @@
 // y = f(alpha * x + beta), element by element; f is chosen by FUNCTION, the numbers of `UnaryFunction` in ops/elementwise.rs.
 //
-// Dispatch: one invocation per `rounds` times four elements. Overwrites `y`; the padding up to 16 bytes is written too.
+// Dispatch: one invocation per `rounds` times STREAMS times four elements. Overwrites `y`; the padding up to 16 bytes is written too.
 
 // @import "functions.wgsl"
-// @import "rounds.wgsl"
+// @import "streams.wgsl"
 
 // A constant, not a uniform: a software rasteriser runs every case of a switch that it cannot decide when compiling.
 const FUNCTION: u32 = 0u;
@@ -16,10 +16,21 @@ struct Dims { quads: u32, rounds: u32, alpha: f32, beta: f32, parameter: f32 }
 
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    let share = share_of(dims.quads);
     let first = first_of(group.y * groups.x + group.x, lane, dims.rounds);
-    let end = min(first + 8u * dims.rounds, dims.quads);
+    let end = min(first + 8u * dims.rounds, share);
     for (var i = first; i < end; i += 8u) {
-        y[i] = unary(FUNCTION, dims.alpha * x[i] + dims.beta, dims.parameter);
+        var values: array<vec4<f32>, STREAMS>;
+        // @unroll
+        for (var s = 0u; s < STREAMS; s++) {
+            values[s] = x[min(i + s * share, dims.quads - 1u)];
+        }
+        // @unroll
+        for (var s = 0u; s < STREAMS; s++) {
+            if (i + s * share < dims.quads) {
+                y[i + s * share] = unary(FUNCTION, dims.alpha * values[s] + dims.beta, dims.parameter);
+            }
+        }
     }
 }
 

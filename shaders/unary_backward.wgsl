@@ -1,10 +1,10 @@
 // dx = dy * alpha * f'(u), u = alpha * x + beta. `saved` is x or, where f' is cheaper from it, y: see `saves_output` in
 // ops/elementwise.rs.
 //
-// Dispatch: one invocation per `rounds` times four elements. Overwrites `dx`; the padding up to 16 bytes is written too.
+// Dispatch: one invocation per `rounds` times STREAMS times four elements. Overwrites `dx`; the padding up to 16 bytes is written too.
 
 // @import "functions.wgsl"
-// @import "rounds.wgsl"
+// @import "streams.wgsl"
 
 // A constant, not a uniform: a software rasteriser runs every case of a switch that it cannot decide when compiling.
 const FUNCTION: u32 = 0u;
@@ -18,10 +18,23 @@ struct Dims { quads: u32, rounds: u32, alpha: f32, beta: f32, parameter: f32 }
 
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    let share = share_of(dims.quads);
     let first = first_of(group.y * groups.x + group.x, lane, dims.rounds);
-    let end = min(first + 8u * dims.rounds, dims.quads);
+    let end = min(first + 8u * dims.rounds, share);
     for (var i = first; i < end; i += 8u) {
-        dx[i] = dy[i] * dims.alpha * derivative(FUNCTION, saved[i]);
+        var gradients: array<vec4<f32>, STREAMS>;
+        var values: array<vec4<f32>, STREAMS>;
+        // @unroll
+        for (var s = 0u; s < STREAMS; s++) {
+            gradients[s] = dy[min(i + s * share, dims.quads - 1u)];
+            values[s] = saved[min(i + s * share, dims.quads - 1u)];
+        }
+        // @unroll
+        for (var s = 0u; s < STREAMS; s++) {
+            if (i + s * share < dims.quads) {
+                dx[i + s * share] = gradients[s] * dims.alpha * derivative(FUNCTION, values[s]);
+            }
+        }
     }
 }
 

@@ -151,6 +151,7 @@ pub const SHARED: &[(&str, &str)] = files!("shaders/shared":
     "row_span",
     "softmax_part",
     "step",
+    "streams",
     "team",
     "windows",
 );

@@ -79,10 +79,12 @@ fn in_workgroups() -> Vec<Turned> {
 fn on_any_device() -> Vec<Turned> {
     let weights = [[16, 4], [64, 32]].map(|[batch, filters]| weighted(batch, filters));
     let rows = [[64, 256], [2048, 256], [16, 65536]];
+    let elements = [1 << 10, 1 << 14, 1 << 17, 1 << 20];
     let normed = [[256, 128], [2048, 256], [8192, 1024]];
     vec![
         (Knob::ConvWorkgroups, weights.into()),
-        (Knob::ElementRounds, [1 << 10, 1 << 14, 1 << 17, 1 << 20].map(activated).into()),
+        (Knob::ElementRounds, elements.map(activated).into()),
+        (Knob::ElementStreams, elements.map(activated).into()),
         (Knob::ReduceWorkgroups, [[8, 65536], [2048, 256]].map(|size| summed(size, size[0])).into()),
         (Knob::ReduceLanes, rows.map(|size| summed(size, size[1])).into()),
         (Knob::ReduceAlone, rows.map(|size| summed(size, size[0])).into()),

@@ -65,8 +65,10 @@ pub enum Knob {
     AttentionAcross,
     /// Scores that attention on cooperative matrices keeps in memory at a time, at most, by the scores of a head.
     AttentionScores,
-    /// Fours of elements that an invocation of an elementwise kernel goes through, by how many fours there are.
+    /// Fours of elements that an invocation of an elementwise kernel goes through in each of its streams, by how many fours a stream has.
     ElementRounds,
+    /// Streams that it goes through at once, by how many fours there are in all.
+    ElementStreams,
     /// Workgroups that a reduction is split into until there are so many.
     ReduceWorkgroups,
     /// Invocations that share a row of a reduction, by the row's length.
@@ -160,6 +162,8 @@ pub const TABLE: &[Line] = &[
     line(ElementRounds,    SOFTWARE, 1 << 17,   8, XEON),
     line(ElementRounds,    SOFTWARE,   ANY,    32, XEON),
     line(ElementRounds,    GPUS,       ANY,     1, ANALOGY),
+    line(ElementStreams,   SOFTWARE,   ANY,     4, XEON),
+    line(ElementStreams,   GPUS,       ANY,     1, ANALOGY),
     line(ReduceWorkgroups, SOFTWARE,   ANY,    16, LLVMPIPE),
     line(ReduceWorkgroups, INTEGRATED, ANY,   128, ANALOGY),
     line(ReduceWorkgroups, DISCRETE,   ANY,  1024, ANALOGY),
@@ -223,6 +227,7 @@ impl Knob {
             AttentionThreads => &[64, 128],
             AttentionAcross => &[8, 16],
             ElementRounds => &[1, 4, 8, 16, 32, 64],
+            ElementStreams => &[1, 2, 4],
             ReduceWorkgroups => &[4, 16, 64, 256, 1024],
             ReduceLanes => &[1, 8, 64],
             ReduceAlone => &[0, 1],

@@ -53,7 +53,7 @@ impl Op for Dropout {
 
     fn lower(&self, cx: &mut Lower<'_>) -> Result<()> {
         let quads = quads(cx.output_shape(0));
-        let dispatch = elementwise("dropout", &[], quads, cx.capabilities())
+        let dispatch = elementwise("dropout", quads, cx.capabilities())
             .bind("x", cx.input(0))
             .bind("out", cx.output(0))
             .set("node", self.key as usize)

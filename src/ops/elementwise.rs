@@ -81,7 +81,7 @@ impl Unary {
     }
 
     fn dispatch(&self, shader: &'static str, cx: &Lower<'_>) -> Dispatch {
-        elementwise(shader, &[("FUNCTION", self.function as u32)], quads(cx.output_shape(0)), cx.capabilities())
+        streaming(shader, &[("FUNCTION", self.function as u32)], quads(cx.output_shape(0)), cx.capabilities())
             .set_float("alpha", self.alpha)
             .set_float("beta", self.beta)
             .set_float("parameter", self.parameter)
@@ -93,15 +93,33 @@ pub(crate) fn groups(invocations: usize) -> u32 {
     invocations.div_ceil(64) as u32
 }
 
-/// A kernel that goes through `quads` fours of elements in rounds.
-pub(crate) fn elementwise(
+/// A kernel that goes through `quads` fours of elements in rounds (`shaders/shared/rounds.wgsl`).
+pub(crate) fn elementwise(shader: &'static str, quads: usize, capabilities: &Capabilities) -> Dispatch {
+    in_shares(shader, &[], quads, 1, capabilities)
+}
+
+/// One that does so in several shares at once (`shaders/shared/streams.wgsl`).
+fn streaming(
     shader: &'static str,
     defines: &[(&'static str, u32)],
     quads: usize,
     capabilities: &Capabilities,
 ) -> Dispatch {
-    let rounds = Knob::ElementRounds.value(capabilities, quads);
-    Dispatch::new(shader, defines, groups(quads.div_ceil(rounds))).set("quads", quads).set("rounds", rounds)
+    let streams = Knob::ElementStreams.value(capabilities, quads);
+    let defines = [defines, &[("STREAMS", streams as u32)]].concat();
+    in_shares(shader, &defines, quads, streams, capabilities)
+}
+
+fn in_shares(
+    shader: &'static str,
+    defines: &[(&'static str, u32)],
+    quads: usize,
+    shares: usize,
+    capabilities: &Capabilities,
+) -> Dispatch {
+    let share = quads.div_ceil(shares);
+    let rounds = Knob::ElementRounds.value(capabilities, share);
+    Dispatch::new(shader, defines, groups(share.div_ceil(rounds))).set("quads", quads).set("rounds", rounds)
 }
 
 /// How many fours of elements there are.
@@ -253,7 +271,7 @@ impl Binary {
     fn repeated(&self, cx: &Lower<'_>, full: usize, repeated: usize, period: Shape) -> Dispatch {
         let quads = quads(cx.output_shape(0));
         let periodic = u32::from(period != cx.output_shape(0));
-        elementwise("binary", &[("FUNCTION", self.0 as u32), ("PERIODIC", periodic)], quads, cx.capabilities())
+        streaming("binary", &[("FUNCTION", self.0 as u32), ("PERIODIC", periodic)], quads, cx.capabilities())
             .bind("a", cx.input(full))
             .bind("b", cx.input(repeated))
             .bind("out", cx.output(0))
@@ -296,7 +314,7 @@ fn repeats(part: &Shape, whole: &Shape) -> bool {
 
 /// The dispatch that sets every element of `shape` to `value`; `out` is to be bound.
 pub(crate) fn filled(shape: Shape, value: f32, capabilities: &Capabilities) -> Dispatch {
-    elementwise("fill", &[], quads(shape), capabilities).set_float("value", value)
+    elementwise("fill", quads(shape), capabilities).set_float("value", value)
 }
 
 /// A constant tensor.

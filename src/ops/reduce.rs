@@ -187,6 +187,11 @@ impl Stage<'_> {
         }
     }
 
+    /// Invocations that go through a piece of a row side by side: on software adapters a subgroup works its own piece off before the next begins.
+    fn step(&self) -> usize {
+        if self.capabilities.software { self.width().min(8) } else { self.width() }
+    }
+
     /// How many workgroups should share a result so that the device is busy.
     fn best_splits(&self) -> usize {
         let wanted = Knob::ReduceWorkgroups.value(self.capabilities, self.blocks());
@@ -207,7 +212,7 @@ impl Stage<'_> {
         let groups = (self.blocks() * self.splits) as u32;
         let part = if self.vector() { 4 } else { 1 };
         let dispatch = match self.by_rows() {
-            true => Dispatch::new("reduce_rows", &defines, groups)
+            true => Dispatch::new("reduce_rows", &[&defines[..], &[("STEP", self.step() as u32)]].concat(), groups)
                 .set("rows", self.outer)
                 .set("columns", self.n / part)
                 .set("tail", self.n % part),

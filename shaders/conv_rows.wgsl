@@ -7,6 +7,8 @@
 
 // @import "conv_strip.wgsl"
 
+// Each element of B is read once, or twice by neighbours.
+const ONCE: u32 = 1u;
 // Elements under four neighbouring windows.
 const ROW_SPAN: u32 = 3u * STRIDE_W + KERNEL_W;
 

@@ -35,7 +35,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     var total = Element(0.0);
     if (live) {
         let pieces = dims.splits * (WIDTH / STEP);
-        let length = (dims.columns + pieces - 1u) / pieces;
+        // at least 1, so that one invocation alone is at 0
+        let length = max((dims.columns + pieces - 1u) / pieces, 1u);
         let piece = split * (WIDTH / STEP) + lane % WIDTH / STEP;
         total = part_of(row, piece * length + lane % STEP, min((piece + 1u) * length, dims.columns));
     }

@@ -2,9 +2,10 @@
 
 mod support;
 
+use limbic::gpu::{Gpu, GpuOptions};
 use limbic::graph::{Graph, Shape, Var};
 use proptest::prelude::*;
-use support::{Value, assert_within, cases, check_gradients, float, noise, run};
+use support::{Value, assert_within, cases, check_gradients, float, noise, run, run_on};
 
 type Build = for<'g> fn(Var<'g>) -> Var<'g>;
 
@@ -301,4 +302,26 @@ fn mistakes_name_the_op_and_the_layer() {
     assert!(error.is_some_and(|error| error.to_string().starts_with("multiply")));
     let error = run(&[Value::Integer(Shape::from([3]), vec![0; 3])], |_, x| vec![x[0].relu()]).err();
     assert!(error.is_some_and(|error| error.to_string().contains("wants a float tensor")));
+}
+
+#[test]
+fn rounds_and_streams_change_no_bit() {
+    let opened = |(rounds, streams): (u32, u32)| {
+        let forced = vec![("ElementRounds".to_string(), rounds), ("ElementStreams".to_string(), streams)];
+        Gpu::with_options(&GpuOptions { forced, ..GpuOptions::default() })
+            .expect("a Vulkan driver; run scripts/setup.sh")
+    };
+    let gpus = [(1, 1), (4, 1), (1, 4), (8, 2), (64, 4)].map(opened);
+    // one element, less than a four, fewer fours than streams, an invocation's and a workgroup's share with some over, many
+    for [rows, columns] in [[1, 1], [1, 3], [1, 9], [3, 12], [1, 1031], [70, 4], [257, 260]] {
+        let inputs = [float([rows, columns], 1), float([columns], 2)];
+        let bits = |gpu: &Gpu| {
+            let outcome =
+                run_on(gpu, &inputs, |_, x| vec![x[0].gelu(), x[0] * x[1], x[0].dropout(0.3)]).expect("it runs");
+            let gradients = outcome.gradients.iter().flatten();
+            outcome.outputs.iter().chain(gradients).flatten().map(|value| value.to_bits()).collect::<Vec<_>>()
+        };
+        let [first, others @ ..] = gpus.each_ref().map(bits);
+        assert!(others.iter().all(|other| *other == first), "[{rows}, {columns}]");
+    }
 }

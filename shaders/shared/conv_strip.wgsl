@@ -16,7 +16,12 @@ const OPERANDS: u32 = 2u; // a and b
 
 // quad_of(index): elements 4 * index .., the nearest there are where that lies outside.
 // @if B_QUADS
+// @if ONCE
+@group(0) @binding(1) var<storage, read> b: array<vec4<f32>>; // @stream
+// @end
+// @if !ONCE
 @group(0) @binding(1) var<storage, read> b: array<vec4<f32>>;
+// @end
 
 fn quad_of(index: i32) -> vec4<f32> {
     return b[clamp(index, 0, i32(dims.b_quads) - 1)];

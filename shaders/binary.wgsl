@@ -1,7 +1,8 @@
 // out[i] = f(a[i], b[i % period]): equal shapes, or b repeated along a's leading axes. f as in
 // shared/binary_function.wgsl.
 //
-// Dispatch: one invocation per `rounds` times STREAMS times four elements; the period in elements is a multiple of four (or the whole). Overwrites `out`.
+// Dispatch: one invocation per `rounds` times STREAMS times four elements; the period in elements is a multiple of four (or the
+// whole). Overwrites `out`.
 
 // @import "binary_function.wgsl"
 // @import "box.wgsl"

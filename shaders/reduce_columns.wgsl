@@ -1,5 +1,5 @@
-// out[o, split, c] = scale * (f over r of x[o, r, c]), or its square root, the rows r being those of one of `splits`
-// parts. FUNCTION and VECTOR (four columns per element) as in shared/reduction.wgsl.
+// out[o, split, c] = scale * (f over r of x[o, r, c]), or its square root, the rows r being those of one of `splits` parts.
+// FUNCTION and VECTOR (four columns per element) as in shared/reduction.wgsl.
 //
 // Dispatch: ceil(items / WIDTH) * splits workgroups, items = outer * columns. A workgroup has WIDTH items (a power of two, at
 // most 64) and 64 / WIDTH invocations for each; these meet in workgroup memory, in fixed order. Overwrites `out`.

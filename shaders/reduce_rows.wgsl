@@ -1,6 +1,5 @@
-// out[row, split] = scale * (f over i of x[row, i]), or its square root; i runs over one of `splits` parts of the
-// row. FUNCTION and VECTOR (rows of vec4, then up to `tail` elements more where there is one row) as in
-// shared/reduction.wgsl.
+// out[row, split] = scale * (f over i of x[row, i]), or its square root; i runs over one of `splits` parts of the row. FUNCTION and
+// VECTOR (rows of vec4, then up to `tail` elements more where there is one row) as in shared/reduction.wgsl.
 //
 // Dispatch: ceil(rows * WIDTH / 64) * splits workgroups; WIDTH invocations (1, 8 or 64) share a row and meet in workgroup
 // memory, in fixed order. Overwrites `out`.

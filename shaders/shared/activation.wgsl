@@ -15,8 +15,8 @@ fn normal_tail(t: vec4<f32>) -> vec4<f32> {
     return tail_by_bell(t) * bell(t);
 }
 
-// That is bell(t) times this polynomial in 1 / (1 + 0.3 t), fitted to 4e-9 relative on
-// [0, 14]; beyond that the result is below 1e-44 and rounds to 0.
+// That divided by bell(t): a polynomial in 1 / (1 + 0.3 t), fitted to 4e-9 relative on [0, 14]; beyond, the tail is below 1e-44 and rounds
+// to 0.
 fn tail_by_bell(t: vec4<f32>) -> vec4<f32> {
     let u = 1.0 / (1.0 + 0.3 * t);
     var p = vec4<f32>(-0.02091435973);

@@ -187,7 +187,7 @@ impl Stage<'_> {
         }
     }
 
-    /// Invocations that go through a piece of a row side by side: on software adapters a subgroup works its own piece off before the next begins.
+    /// Invocations that go through a piece of a row side by side: on software adapters a subgroup is through with it before the next begins.
     fn step(&self) -> usize {
         if self.capabilities.software { self.width().min(8) } else { self.width() }
     }

@@ -1,12 +1,15 @@
 // out[o, split, c] = scale * (f over r of x[o, r, c]), or its square root, the rows r being those of one of `splits` parts.
 // FUNCTION and VECTOR (four columns per element) as in shared/reduction.wgsl.
 //
-// Dispatch: ceil(items / WIDTH) * splits workgroups, items = outer * columns. A workgroup has WIDTH items (a power of two, at
-// most 64) and 64 / WIDTH invocations for each; these meet in workgroup memory, in fixed order. Overwrites `out`.
+// Dispatch: ceil(items / (WIDTH * SIDE)) * splits workgroups, items = outer * columns. A workgroup has WIDTH invocations side by side
+// (a power of two, at most 64) with SIDE items each, and 64 / WIDTH invocations for each of these; they meet in workgroup memory, in
+// fixed order. Overwrites `out`.
 
 // @import "reduction.wgsl"
 
 const WIDTH: u32 = 64u;
+// 1, or, where WIDTH is 64 and columns a multiple of 32, 4: items 8 apart, so that eight neighbours go through a row's memory in order.
+const SIDE: u32 = 1u;
 // Whether there are several parts.
 const SPLIT: u32 = 1u;
 
@@ -20,60 +23,78 @@ var<workgroup> partial: array<Element, 64>;
 
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
-    let blocks = (dims.items + WIDTH - 1u) / WIDTH;
+    let blocks = (dims.items + WIDTH * SIDE - 1u) / (WIDTH * SIDE);
     let index = group.y * groups.x + group.x;
     var split = 0u;
     if (SPLIT != 0u) {
         split = index / blocks;
     }
-    let item = (index - split * blocks) * WIDTH + lane % WIDTH;
+    var item = (index - split * blocks) * WIDTH + lane % WIDTH;
+    if (SIDE > 1u) {
+        item = item / 8u * 8u * SIDE + item % 8u;
+    }
     let live = item < dims.items && split < dims.splits;
     let depth = 64u / WIDTH;
-    var total = Element(0.0);
+    var totals: array<Element, 4>;
     if (live) {
         let length = (dims.rows + dims.splits - 1u) / dims.splits;
-        total = rows_of(item, split * length + lane / WIDTH, depth, min((split + 1u) * length, dims.rows));
+        totals = rows_of(item, split * length + lane / WIDTH, depth, min((split + 1u) * length, dims.rows));
     }
     if (depth > 1u) {
-        partial[lane] = total;
+        partial[lane] = totals[0];
         workgroupBarrier();
         if (lane < WIDTH) {
             for (var other = lane + WIDTH; other < 64u; other += WIDTH) {
-                total = combine(total, partial[other]);
+                totals[0] = combine(totals[0], partial[other]);
             }
         }
     }
     if (live && lane < WIDTH) {
         let o = item / dims.columns;
         let at = (o * dims.splits + split) * dims.columns + (item - o * dims.columns);
-        let scaled = dims.scale * total;
-        if (dims.root != 0u) {
-            out[at] = sqrt(scaled);
-        } else {
-            out[at] = scaled;
+        // @unroll
+        for (var i = 0u; i < SIDE; i++) {
+            let scaled = dims.scale * totals[i];
+            if (dims.root != 0u) {
+                out[at + 8u * i] = sqrt(scaled);
+            } else {
+                out[at + 8u * i] = scaled;
+            }
         }
     }
 }
 
-// Rows first, first + step, ... of one item up to `end`, in four sums of neighbouring quarters: a processor fetches several streams
-// ahead sooner than one.
-fn rows_of(item: u32, first: u32, step: u32, end: u32) -> Element {
+// Rows first, first + step, ... of an invocation's items up to `end`. A processor fetches several streams ahead sooner than one: of a
+// single item, whose result is totals[0], it goes through four neighbouring quarters of the rows at once.
+fn rows_of(item: u32, first: u32, step: u32, end: u32) -> array<Element, 4> {
     let o = item / dims.columns;
     let base = o * dims.rows * dims.columns + (item - o * dims.columns);
-    var a = start(x[base]);
-    var b = a;
-    var c = a;
-    var d = a;
+    let count = max(end, first) - first;
+    var length = count;
+    var apart = 8u;
+    var item_apart = 8u;
+    if (SIDE == 1u) {
+        length = count / (4u * step) * step;
+        apart = length * dims.columns;
+        item_apart = 0u;
+    }
+    var totals: array<Element, 4>;
+    // @unroll
+    for (var i = 0u; i < 4u; i++) {
+        totals[i] = start(x[base + i * item_apart]);
+    }
     var row = first;
-    let quarter = (max(end, first) - first) / (4u * step) * step;
-    for (; row < first + quarter; row += step) {
-        a = combine(a, term(x[base + row * dims.columns]));
-        b = combine(b, term(x[base + (row + quarter) * dims.columns]));
-        c = combine(c, term(x[base + (row + 2u * quarter) * dims.columns]));
-        d = combine(d, term(x[base + (row + 3u * quarter) * dims.columns]));
+    for (; row < first + length; row += step) {
+        // @unroll
+        for (var i = 0u; i < 4u; i++) {
+            totals[i] = combine(totals[i], term(x[base + row * dims.columns + i * apart]));
+        }
     }
-    for (row += 3u * quarter; row < end; row += step) {
-        a = combine(a, term(x[base + row * dims.columns]));
+    if (SIDE == 1u) {
+        for (row += 3u * length; row < end; row += step) {
+            totals[0] = combine(totals[0], term(x[base + row * dims.columns]));
+        }
+        totals[0] = combine(combine(totals[0], totals[1]), combine(totals[2], totals[3]));
     }
-    return combine(combine(a, b), combine(c, d));
+    return totals;
 }

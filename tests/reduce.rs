@@ -189,8 +189,10 @@ fn gradients_in_the_middle_of_a_graph() {
 #[test]
 fn both_stages_and_every_width_of_the_kernels() {
     let gpus = [gpu(), portable_gpu(), discrete_gpu()];
-    // column sums that are split over workgroups, rows that are, tails of a single row, narrow columns
+    // column sums that are split over workgroups, rows that are, tails of a single row, narrow columns, several columns an invocation
     for (shape, axes) in [
+        (vec![700, 1152], vec![0]),
+        (vec![3, 11, 640], vec![1]),
         (vec![2048, 256], vec![0]),
         (vec![1999, 33], vec![0]),
         (vec![5003, 2], vec![0]),
@@ -231,10 +233,14 @@ fn a_million_terms_stay_accurate() {
             run(&[Value::Fixed(shape, values.clone()), float([1], 1)], |_, x| vec![x[0].sum(), x[1]]).unwrap();
         assert_close("sum of a million", &outcome.outputs[0], &[exact], 1e-6);
     }
-    let column = Shape::from([250_000, 4]);
-    let sums = reduce(column, &scaled(&values), &[0], sum);
-    let outcome = run(&[Value::Fixed(column, values), float([1], 1)], |_, x| vec![x[0].sum_axes(&[0]), x[1]]).unwrap();
-    assert_close("column sums of 250000", &outcome.outputs[0], &sums, 1e-6);
+    for columns in [4, 128, 256] {
+        let column = Shape::from([values.len() / columns, columns]);
+        let values = values[..column.len()].to_vec();
+        let sums = reduce(column, &scaled(&values), &[0], sum);
+        let outcome =
+            run(&[Value::Fixed(column, values), float([1], 1)], |_, x| vec![x[0].sum_axes(&[0]), x[1]]).unwrap();
+        assert_close(&format!("{columns} column sums"), &outcome.outputs[0], &sums, 1e-6);
+    }
 }
 
 #[test]

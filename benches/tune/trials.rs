@@ -88,6 +88,7 @@ fn on_any_device() -> Vec<Turned> {
         (Knob::ReduceWorkgroups, [[8, 65536], [2048, 256]].map(|size| summed(size, size[0])).into()),
         (Knob::ReduceLanes, rows.map(|size| summed(size, size[1])).into()),
         (Knob::ReduceAlone, rows.map(|size| summed(size, size[0])).into()),
+        (Knob::ReduceSide, [[64, 256], [2048, 256], [8192, 1024]].map(columns_summed).into()),
         (Knob::RowParts, normed.map(|size| layer_norm(size, size[1] / 4)).into()),
         (Knob::RowThreads, normed.map(|size| layer_norm(size, size[1] / 4)).into()),
         (Knob::LayerNormRounds, normed.map(|size| layer_norm(size, size[0])).into()),
@@ -152,6 +153,12 @@ fn activated(quads: usize) -> Subject {
 fn summed([rows, columns]: [usize; 2], size: usize) -> Subject {
     Subject::new(format!("{rows} sums of {columns}"), size, move |graph| {
         graph.input("x", [rows, columns]).sum_axes(&[1])
+    })
+}
+
+fn columns_summed([rows, columns]: [usize; 2]) -> Subject {
+    Subject::new(format!("{columns} sums of {rows}"), columns / 4, move |graph| {
+        graph.input("x", [rows, columns]).sum_axes(&[0])
     })
 }
 

@@ -75,6 +75,8 @@ pub enum Knob {
     ReduceLanes,
     /// 1 where each row (or each four columns) has an invocation to itself, by how many of them there are.
     ReduceAlone,
+    /// Fours of columns that an invocation of a reduction of columns has (1 or 4), by how many there are, where that suits the shape.
+    ReduceSide,
     /// Parts of a row that a lane keeps in registers, at most: layer norm, softmax.
     RowParts,
     /// Invocations of a workgroup there.
@@ -176,6 +178,8 @@ pub const TABLE: &[Line] = &[
     line(ReduceAlone,      SOFTWARE,    63,     0, TRIED),
     line(ReduceAlone,      SOFTWARE,   ANY,     1, TRIED),
     line(ReduceAlone,      GPUS,       ANY,     0, ANALOGY),
+    line(ReduceSide,       SOFTWARE,   ANY,     4, XEON),
+    line(ReduceSide,       GPUS,       ANY,     1, ANALOGY),
     line(RowParts,         SOFTWARE,   ANY,    32, LLVMPIPE),
     line(RowParts,         GPUS,       ANY,     8, ANALOGY),
     line(RowThreads,       SOFTWARE,   ANY,     8, LLVMPIPE),
@@ -231,6 +235,7 @@ impl Knob {
             ReduceWorkgroups => &[4, 16, 64, 256, 1024],
             ReduceLanes => &[1, 8, 64],
             ReduceAlone => &[0, 1],
+            ReduceSide => &[1, 4],
             RowParts => &[8, 16, 32],
             RowThreads => &[8, 32, 128],
             LayerNormRounds => &[1, 4, 16, 64],

@@ -143,6 +143,8 @@ struct Stage<'a> {
 
 /// Rows or columns that an invocation should have at least before another workgroup shares its work.
 const FEWEST: usize = 8;
+/// Rows or columns that it should have at most, for accuracy.
+const LONGEST: usize = 4096;
 
 impl Stage<'_> {
     fn by_rows(&self) -> bool {
@@ -183,8 +185,15 @@ impl Stage<'_> {
     fn blocks(&self) -> usize {
         match self.by_rows() {
             true => self.outer.div_ceil(64 / self.width()),
-            false => self.items().div_ceil(self.width()),
+            false => self.items().div_ceil(self.width() * self.side()),
         }
+    }
+
+    /// Results of a column sum that an invocation has, in units of loads.
+    fn side(&self) -> usize {
+        const SIDE: usize = 4;
+        let in_order = self.width() == 64 && self.items().is_multiple_of(self.outer * 8 * SIDE);
+        if in_order { Knob::ReduceSide.value(self.capabilities, self.items()) } else { 1 }
     }
 
     /// Invocations that go through a piece of a row side by side: on software adapters a subgroup is through with it before the next begins.
@@ -192,14 +201,15 @@ impl Stage<'_> {
         if self.capabilities.software { self.width().min(8) } else { self.width() }
     }
 
-    /// How many workgroups should share a result so that the device is busy.
+    /// How many workgroups should share a result so that the device is busy and no chain of sums too long.
     fn best_splits(&self) -> usize {
         let wanted = Knob::ReduceWorkgroups.value(self.capabilities, self.blocks());
         let (loads, sharing) = match self.by_rows() {
             true => (self.n / if self.vector() { 4 } else { 1 }, self.width()),
             false => (self.n, 64 / self.width()),
         };
-        (wanted / self.blocks()).min(loads / (sharing * FEWEST)).clamp(1, 256)
+        let parts = (wanted / self.blocks()).max(loads / (sharing * LONGEST));
+        parts.min(loads / (sharing * FEWEST)).clamp(1, 256)
     }
 
     fn dispatch(&self, from: Operand, to: Operand) -> Dispatch {
@@ -216,7 +226,7 @@ impl Stage<'_> {
                 .set("rows", self.outer)
                 .set("columns", self.n / part)
                 .set("tail", self.n % part),
-            false => Dispatch::new("reduce_columns", &defines, groups)
+            false => Dispatch::new("reduce_columns", &[&defines[..], &[("SIDE", self.side() as u32)]].concat(), groups)
                 .set("items", self.items())
                 .set("columns", self.inner / part)
                 .set("rows", self.n),

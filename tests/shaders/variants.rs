@@ -441,9 +441,9 @@ fn one_op(graph: &Graph, knob: Knob) -> Vec<Var<'_>> {
             let packed = Projections::Packed(input("x", &[2, 33, 3 * 2 * 64]));
             vec![attention(packed, AttentionMasks::default(), options).output]
         }
-        Knob::ReduceWorkgroups | Knob::ReduceLanes | Knob::ReduceAlone => {
+        Knob::ReduceWorkgroups | Knob::ReduceLanes | Knob::ReduceAlone | Knob::ReduceSide => {
             let x = input("x", &[2, 1000, 64]);
-            vec![x.sum_axes(&[1]), x.sum_axes(&[2]), x.sum()]
+            vec![x.sum_axes(&[1]), x.sum_axes(&[2]), x.sum(), input("wide", &[70, 256]).sum_axes(&[0])]
         }
         _ => {
             let x = input("x", &[6, 512]);

@@ -1,7 +1,7 @@
 // out[row, split] = scale * (f over i of x[row, i]), or its square root; i runs over one of `splits` parts of the row. FUNCTION and
 // VECTOR (rows of vec4, then up to `tail` elements more where there is one row) as in shared/reduction.wgsl.
 //
-// Dispatch: ceil(rows * WIDTH / 64) * splits workgroups; WIDTH invocations (1, 8 or 64) share a row and meet in workgroup
+// Dispatch: ceil(rows * splits * WIDTH / 64) workgroups; WIDTH invocations (1, 8 or 64) share a part and meet in workgroup
 // memory, in fixed order. Overwrites `out`.
 
 // @import "reduction.wgsl"
@@ -22,15 +22,14 @@ var<workgroup> partial: array<Element, 64>;
 
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
-    let per_group = 64u / WIDTH;
-    let blocks = (dims.rows + per_group - 1u) / per_group;
     let index = group.y * groups.x + group.x;
-    var split = 0u;
+    let unit = index * (64u / WIDTH) + lane / WIDTH;
+    var row = unit;
     if (SPLIT != 0u) {
-        split = index / blocks;
+        row = unit / dims.splits;
     }
-    let row = (index - split * blocks) * per_group + lane / WIDTH;
-    let live = row < dims.rows && split < dims.splits;
+    let split = unit - row * dims.splits;
+    let live = row < dims.rows;
     var total = Element(0.0);
     if (live) {
         let pieces = dims.splits * (WIDTH / STEP);
@@ -56,9 +55,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     if (live && lane % WIDTH == 0u) {
         let scaled = dims.scale * whole(total);
         if (dims.root != 0u) {
-            out[row * dims.splits + split] = sqrt(scaled);
+            out[unit] = sqrt(scaled);
         } else {
-            out[row * dims.splits + split] = scaled;
+            out[unit] = scaled;
         }
     }
 }

@@ -157,7 +157,7 @@ fn summed([rows, columns]: [usize; 2], size: usize) -> Subject {
 }
 
 fn columns_summed([rows, columns]: [usize; 2]) -> Subject {
-    Subject::new(format!("{columns} sums of {rows}"), columns / 4, move |graph| {
+    Subject::new(format!("{columns} sums of {rows}"), rows * columns / 4, move |graph| {
         graph.input("x", [rows, columns]).sum_axes(&[0])
     })
 }

@@ -7,6 +7,7 @@ const KERNEL_H: u32 = 3u;
 const KERNEL_W: u32 = 3u;
 const STRIDE_H: u32 = 1u;
 const STRIDE_W: u32 = 1u;
+const FOURS: u32 = 1u;
 
 const TAPS: u32 = KERNEL_H * KERNEL_W;
 // Windows that a row lies under.
@@ -14,8 +15,6 @@ const OPEN: u32 = (KERNEL_H + STRIDE_H - 1u) / STRIDE_H;
 
 const OPERANDS: u32 = 2u; // a and b
 
-// quad_of(index): elements 4 * index .., the nearest there are where that lies outside.
-// @if B_QUADS
 // @if ONCE
 @group(0) @binding(1) var<storage, read> b: array<vec4<f32>>; // @stream
 // @end
@@ -23,20 +22,12 @@ const OPERANDS: u32 = 2u; // a and b
 @group(0) @binding(1) var<storage, read> b: array<vec4<f32>>;
 // @end
 
+// Elements 4 * index .., the nearest there are where that lies outside.
 fn quad_of(index: i32) -> vec4<f32> {
     return b[clamp(index, 0, i32(dims.b_quads) - 1)];
 }
-// @end
-// @if !B_QUADS
-@group(0) @binding(1) var<storage, read> b: array<f32>;
 
-fn quad_of(index: i32) -> vec4<f32> {
-    let at = 4 * clamp(index, 0, i32(dims.b_quads) - 1);
-    return vec4<f32>(b[at], b[at + 1], b[at + 2], b[at + 3]);
-}
-// @end
-
-// Four neighbouring elements of the rows of a channel's slice of the depth.
+// FOURS times four neighbouring elements of the rows of a channel's slice of the depth.
 struct Strip {
     exists: bool,
     channel: u32,
@@ -48,9 +39,9 @@ struct Strip {
 
 // Strip `index`, where rows have `width` elements.
 fn strip_of(index: u32, width: u32) -> Strip {
-    let quads = divisor((width + 3u) / 4u);
-    let slice = large_quotient(index, quads);
+    let strips = divisor((width + 4u * FOURS - 1u) / (4u * FOURS));
+    let slice = large_quotient(index, strips);
     let plane = large_quotient(slice, divisor(dims.in_d));
     let channel = plane - quotient(plane, divisor(dims.groups)) * dims.groups;
-    return Strip(slice < dims.batch * dims.groups * dims.in_d, channel, slice, (index - slice * quads.by) * 4u);
+    return Strip(slice < dims.batch * dims.groups * dims.in_d, channel, slice, (index - slice * strips.by) * 4u * FOURS);
 }

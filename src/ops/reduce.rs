@@ -141,9 +141,8 @@ struct Stage<'a> {
     last: Option<Reduce>,
 }
 
-/// Rows or columns that an invocation should have at least before another workgroup shares its work.
+/// Loads that an invocation should have at least before another one shares its work, and at most, for accuracy.
 const FEWEST: usize = 8;
-/// Rows or columns that it should have at most, for accuracy.
 const LONGEST: usize = 4096;
 
 impl Stage<'_> {
@@ -159,13 +158,17 @@ impl Stage<'_> {
         }
     }
 
+    /// Whether each result, or each part of one, has an invocation to itself. Those that meet cost more than they bring without cores to fill,
+    /// and software adapters keep what is in registers before a barrier in memory.
+    fn alone(&self) -> bool {
+        Knob::ReduceAlone.value(self.capabilities, self.units() * self.splits) == 1
+    }
+
     /// Invocations that share a row, or items side by side in a workgroup.
     fn width(&self) -> usize {
-        let alone = |many| Knob::ReduceAlone.value(self.capabilities, many) == 1;
         match (self.by_rows(), self.n) {
-            // without cores to fill, invocations that meet cost more than they bring
-            (true, _) if alone(self.outer) => 1,
-            (false, _) if alone(self.items()) => 64,
+            (true, _) if self.alone() => 1,
+            (false, _) if self.alone() || self.side() > 1 => 64,
             (true, n) => Knob::ReduceLanes.value(self.capabilities, n),
             (false, ..=16) => 64,
             (false, _) => match self.items() {
@@ -181,19 +184,31 @@ impl Stage<'_> {
         self.outer * self.inner / if self.vector() { 4 } else { 1 }
     }
 
-    /// Workgroups without splitting.
-    fn blocks(&self) -> usize {
-        match self.by_rows() {
-            true => self.outer.div_ceil(64 / self.width()),
-            false => self.items().div_ceil(self.width() * self.side()),
+    /// Of those, how many an invocation has: 1, or as many as divide a row, but no fewer than make whole lines of a cache.
+    fn side(&self) -> usize {
+        const LEAST: usize = 4;
+        let columns = self.items() / self.outer;
+        let most = Knob::ReduceSide.value(self.capabilities, self.items() * self.n);
+        match (columns / 8 & (columns / 8).wrapping_neg()).min(most) {
+            side @ LEAST.. if !self.by_rows() && columns.is_multiple_of(8) => side,
+            _ => 1,
         }
     }
 
-    /// Results of a column sum that an invocation has, in units of loads.
-    fn side(&self) -> usize {
-        const SIDE: usize = 4;
-        let in_order = self.width() == 64 && self.items().is_multiple_of(self.outer * 8 * SIDE);
-        if in_order { Knob::ReduceSide.value(self.capabilities, self.items()) } else { 1 }
+    /// What invocations have or share, without splitting.
+    fn units(&self) -> usize {
+        if self.by_rows() { self.outer } else { self.items() / self.side() }
+    }
+
+    /// Loads of one of those.
+    fn loads(&self) -> usize {
+        if self.by_rows() && self.vector() { self.n / 4 } else { self.n }
+    }
+
+    /// Workgroups.
+    fn groups(&self) -> usize {
+        let lanes = if self.by_rows() { 64 / self.width() } else { self.width() };
+        (self.units() * self.splits).div_ceil(lanes)
     }
 
     /// Invocations that go through a piece of a row side by side: on software adapters a subgroup is through with it before the next begins.
@@ -201,15 +216,25 @@ impl Stage<'_> {
         if self.capabilities.software { self.width().min(8) } else { self.width() }
     }
 
-    /// How many workgroups should share a result so that the device is busy and no chain of sums too long.
+    /// Into how many parts results go so that the device is busy and no chain of sums too long.
     fn best_splits(&self) -> usize {
-        let wanted = Knob::ReduceWorkgroups.value(self.capabilities, self.blocks());
-        let (loads, sharing) = match self.by_rows() {
-            true => (self.n / if self.vector() { 4 } else { 1 }, self.width()),
-            false => (self.n, 64 / self.width()),
-        };
-        let parts = (wanted / self.blocks()).max(loads / (sharing * LONGEST));
-        parts.min(loads / (sharing * FEWEST)).clamp(1, 256)
+        const MOST: usize = 1 << 14;
+        // where parts have an invocation each, another pass over them should be little beside them
+        const WORTH_IT: usize = 32;
+        let wanted = Knob::ReduceWorkgroups.value(self.capabilities, self.groups());
+        let longest = self.loads() / LONGEST;
+        let splits = (wanted * 64 / self.units()).max(longest).min(self.loads() / WORTH_IT).clamp(1, MOST);
+        if (Stage { splits, ..*self }).alone() {
+            return splits;
+        }
+        let sharing = if self.by_rows() { self.width() } else { 64 / self.width() };
+        (wanted / self.groups()).max(longest / sharing).min(self.loads() / (sharing * FEWEST)).clamp(1, MOST)
+    }
+
+    /// The sums of an invocation of `reduce_columns`.
+    fn sums(&self) -> [(&'static str, u32); 2] {
+        let side = self.side() as u32;
+        [("SIDE", side), ("STREAMS", if side == 1 { 4 } else { 1 })]
     }
 
     fn dispatch(&self, from: Operand, to: Operand) -> Dispatch {
@@ -219,14 +244,14 @@ impl Stage<'_> {
             ("WIDTH", self.width() as u32),
             ("SPLIT", u32::from(self.splits > 1)),
         ];
-        let groups = (self.blocks() * self.splits) as u32;
+        let groups = self.groups() as u32;
         let part = if self.vector() { 4 } else { 1 };
         let dispatch = match self.by_rows() {
             true => Dispatch::new("reduce_rows", &[&defines[..], &[("STEP", self.step() as u32)]].concat(), groups)
                 .set("rows", self.outer)
                 .set("columns", self.n / part)
                 .set("tail", self.n % part),
-            false => Dispatch::new("reduce_columns", &[&defines[..], &[("SIDE", self.side() as u32)]].concat(), groups)
+            false => Dispatch::new("reduce_columns", &[&defines[..], &self.sums()].concat(), groups)
                 .set("items", self.items())
                 .set("columns", self.inner / part)
                 .set("rows", self.n),

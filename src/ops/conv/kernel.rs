@@ -206,10 +206,12 @@ fn rows(pass: Pass, geometry: &Geometry, product: &Product, capabilities: &Capab
         ("STRIDE_W", width.stride),
     ];
     let mut constants: Vec<_> = sizes.map(|(name, size)| (name, size as u32)).into();
-    let quads = geometry.batch * depth.input * geometry.row_written(pass).div_ceil(4);
+    let fours = if pass == Pass::Forward { fours(geometry.row_written(pass)) } else { 1 };
+    constants.push(("FOURS", fours as u32));
+    let strips = geometry.batch * depth.input * geometry.row_written(pass).div_ceil(4 * fours);
     let (shader, units, together) = match pass {
-        Pass::Forward => ("conv_rows", quads, 64),
-        Pass::ToInput => ("conv_rows_input", quads, 64),
+        Pass::Forward => ("conv_rows", strips, 64),
+        Pass::ToInput => ("conv_rows_input", strips, 64),
         Pass::ToWeight => ("conv_rows_weight", 1, 1),
     };
     match pass {
@@ -218,6 +220,12 @@ fn rows(pass: Pass, geometry: &Geometry, product: &Product, capabilities: &Capab
         Pass::ToWeight => constants.extend(team(capabilities, 8, together)),
     }
     Choice { shader, constants, units, together, k_per_split: product.k }
+}
+
+/// Fours of neighbours in a row of so many that an invocation has: two share loads, unless too many would have one in vain.
+fn fours(row: usize) -> usize {
+    let in_a_row = row.div_ceil(4);
+    if in_a_row.is_multiple_of(2) || in_a_row > 6 { 2 } else { 1 }
 }
 
 /// The length of about `pieces` equal pieces of `k`, none of them shorter than is worth it; a multiple of `step`.

@@ -116,6 +116,7 @@ fn portable_and_discrete_class_losses_match_f64() {
     for gpu in [support::portable_gpu(), support::discrete_gpu()] {
         class_losses(&gpu, 70, 5, 1);
         class_losses(&gpu, 3, 77, 2);
+        class_losses(&gpu, 9, 8, 3);
     }
 }
 

@@ -124,14 +124,17 @@ impl Op for CrossEntropyBackward {
         // Weights shape the targets only where smoothing spreads them over classes; the label's own weight is in `saved`.
         let smooth = self.0.smoothing > 0.0;
         let weighted = self.0.weighted && smooth;
-        let defines = [("WEIGHT", u32::from(weighted)), ("SMOOTH", u32::from(smooth))];
-        let mut dispatch = Dispatch::new("cross_entropy_backward", &defines, groups(shape.len()))
+        let vector = shape.axis(1).is_multiple_of(4);
+        let part = if vector { 4 } else { 1 };
+        let defines = [("WEIGHT", u32::from(weighted)), ("SMOOTH", u32::from(smooth)), ("VECTOR", u32::from(vector))];
+        let mut dispatch = Dispatch::new("cross_entropy_backward", &defines, groups(shape.len() / part))
             .bind("logits", cx.input(0))
             .bind("labels", cx.input(1))
             .bind("saved", cx.input(2))
             .bind("dlosses", cx.input(3))
             .bind("dlogits", cx.output(0))
-            .set("len", shape.len())
+            .set("parts", shape.len() / part)
+            .set("row_parts", shape.axis(1) / part)
             .set("columns", shape.axis(1))
             .set_float("smoothing", self.0.smoothing);
         if weighted {

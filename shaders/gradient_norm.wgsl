@@ -2,18 +2,18 @@
 //
 // gradients: a chunk of the parameter store; blocks: (first quad, elements, variable, group) each, a block within one
 // variable; what lies in the last quad beyond its elements is not counted.
-// Dispatch: a workgroup per block, from `first_block` of `partials` on. Workgroup: 64, a tree in a fixed order. Overwrites.
+// Dispatch: a team (team.wgsl) per block, from `first_block` of `partials` on, one a workgroup. Overwrites.
+
+// @import "team.wgsl"
 
 struct Dims { blocks: u32, first_block: u32, gradient_scale: f32 }
 
-@group(0) @binding(0) var<storage, read> gradients: array<vec4<f32>>;
+@group(0) @binding(0) var<storage, read> gradients: array<vec4<f32>>; // @stream
 @group(0) @binding(1) var<storage, read> blocks: array<vec4<u32>>; // @buffer
 @group(0) @binding(2) var<storage, read_write> partials: array<f32>;
 @group(0) @binding(3) var<uniform> dims: Dims;
 
-var<workgroup> sums: array<f32, 64>;
-
-@compute @workgroup_size(64)
+@compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let index = group.y * groups.x + group.x;
     if (index >= dims.blocks) {
@@ -21,19 +21,13 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     }
     let block = blocks[index];
     var sum = vec4<f32>(0.0);
-    for (var i = lane; i < (block.y + 3u) / 4u; i += 64u) {
+    for (var i = lane; i < (block.y + 3u) / 4u; i += LANES) {
         let g = gradients[block.x + i] * dims.gradient_scale;
         let exists = vec4<u32>(0u, 1u, 2u, 3u) + 4u * i < vec4<u32>(block.y);
         sum += select(vec4<f32>(0.0), g * g, exists);
     }
-    sums[lane] = (sum.x + sum.y) + (sum.z + sum.w);
-    for (var width = 32u; width > 0u; width /= 2u) {
-        workgroupBarrier();
-        if (lane < width) {
-            sums[lane] += sums[lane + width];
-        }
-    }
+    let total = team_sum(vec2<f32>((sum.x + sum.y) + (sum.z + sum.w), 0.0), lane).x;
     if (lane == 0u) {
-        partials[dims.first_block + index] = sums[0];
+        partials[dims.first_block + index] = total;
     }
 }

@@ -30,7 +30,7 @@ pub mod recurrent;
 pub mod reduce;
 pub mod shape_ops;
 pub mod softmax;
-mod team;
+pub(crate) mod team;
 pub mod window_pooling;
 
 use crate::error::Result;

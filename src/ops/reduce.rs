@@ -184,7 +184,7 @@ impl Stage<'_> {
         self.outer * self.inner / if self.vector() { 4 } else { 1 }
     }
 
-    /// Of those, how many an invocation has: 1, or as many as divide a row, but no fewer than make whole lines of a cache.
+    /// Of those, how many an invocation has: 1, or as many as divide a row between eight neighbours. 2 would read fewer streams at once than 1.
     fn side(&self) -> usize {
         const LEAST: usize = 4;
         let columns = self.items() / self.outer;

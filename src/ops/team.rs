@@ -77,6 +77,13 @@ impl Team {
         }
     }
 
+    /// The team for blocks of thousands of elements, one a workgroup: on software adapters a subgroup, which goes through memory in order.
+    pub(crate) fn of_blocks(capabilities: &Capabilities) -> Self {
+        let lanes = if capabilities.software { 8 } else { 64 };
+        let subgroup = capabilities.fixed_subgroup() == Some(lanes as u32);
+        Team { lanes, teams: 1, keep: 1, tiles: 1, vector: true, subgroup, parts: lanes }
+    }
+
     /// Whether the lanes meet in workgroup memory.
     pub(crate) fn tree(&self) -> bool {
         self.lanes > 1 && !self.subgroup

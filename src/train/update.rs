@@ -2,6 +2,7 @@
 
 use super::optimizer::{Clipping, Convention, OptimizerConfig, ParameterGroup, Rule};
 use crate::gpu::Gpu;
+use crate::ops::team::Team;
 use crate::plan::{Dispatch, Location, Operand, ParameterStore};
 
 /// Values per block: what one workgroup updates. A block never crosses a parameter's end.
@@ -110,12 +111,13 @@ impl Builder<'_> {
             (Rule::Sgd { nesterov, .. }, Convention::PyTorch) => (1, nesterov),
             (Rule::Sgd { nesterov, .. }, Convention::Keras) => (2, nesterov),
         };
+        let team = Team::of_blocks(self.gpu.capabilities());
         let (mut norms, mut updates) = (Vec::new(), Vec::new());
         for ((chunk, first_block, blocks), (_, state)) in tables.iter().zip(self.used()) {
             let number = blocks.len() / 4;
             let table = self.table("blocks", blocks);
             norms.push(
-                Dispatch::new("gradient_norm", &[], number as u32)
+                Dispatch::new("gradient_norm", &team.constants(), number as u32)
                     .bind("gradients", self.gradients(*chunk, state))
                     .bind("blocks", table.clone())
                     .bind("partials", partials.clone())
@@ -124,7 +126,7 @@ impl Builder<'_> {
                     .set_float("gradient_scale", gradient_scale),
             );
             updates.push(
-                Dispatch::new("optimizer", &[], number as u32)
+                Dispatch::new("optimizer", &[("LANES", team.lanes as u32)], number as u32)
                     .bind("parameters", whole(&self.store.chunks()[*chunk].values))
                     .bind("gradients", self.gradients(*chunk, state))
                     .bind("first", whole(&state.first))

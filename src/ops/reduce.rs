@@ -184,15 +184,17 @@ impl Stage<'_> {
         self.outer * self.inner / if self.vector() { 4 } else { 1 }
     }
 
-    /// Of those, how many an invocation has: 1, or as many as divide a row between eight neighbours. 2 would read fewer streams at once than 1.
+    /// Of those, how many an invocation has: the largest power of two that divides a row between eight neighbours, but 2 would read fewer
+    /// streams at once than 1.
     fn side(&self) -> usize {
         const LEAST: usize = 4;
         let columns = self.items() / self.outer;
-        let most = Knob::ReduceSide.value(self.capabilities, self.items() * self.n);
-        match (columns / 8 & (columns / 8).wrapping_neg()).min(most) {
-            side @ LEAST.. if !self.by_rows() && columns.is_multiple_of(8) => side,
-            _ => 1,
+        if self.by_rows() || !columns.is_multiple_of(8) {
+            return 1;
         }
+        let most = Knob::ReduceSide.value(self.capabilities, self.items() * self.n);
+        let side = most.min(1 << (columns / 8).trailing_zeros());
+        if side < LEAST { 1 } else { side }
     }
 
     /// What invocations have or share, without splitting.

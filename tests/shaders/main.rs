@@ -52,10 +52,15 @@ fn every_shared_file_is_imported() {
 /// Every kernel with its defaults, for one member and for several, and every variant that the zoo's plans take.
 fn keys() -> BTreeSet<KernelKey> {
     let defaults = KERNELS.iter().map(|(name, _)| KernelKey::new(name, &[]));
-    // as the optimiser takes it in full precision
-    let unscaled = KernelKey::new("gradient_clip", &[("SCALED", 0)]);
+    // as the optimiser takes them in full precision, on software adapters and on GPUs
+    let norm = |lanes, subgroup| {
+        let team = [("LANES", lanes), ("TEAMS", 1), ("TREE", 1 - subgroup), ("SUBGROUP", subgroup)];
+        KernelKey::new("gradient_norm", &team)
+    };
+    let scaling = KernelKey::new("gradient_clip", &[("SCALED", 0)]);
+    let updates = [scaling, norm(8, 1), norm(64, 0), KernelKey::new("optimizer", &[("LANES", 8)])];
     let grouped = defaults.clone().filter_map(|key| with_members(&key));
-    let all = defaults.chain([unscaled]).chain(grouped).chain(variants::taken());
+    let all = defaults.chain(updates).chain(grouped).chain(variants::taken());
     all.chain(cooperative::keys()).collect()
 }
 

@@ -193,7 +193,7 @@ impl Stage<'_> {
             return 1;
         }
         let most = Knob::ReduceSide.value(self.capabilities, self.items() * self.n);
-        let side = most.min(1 << (columns / 8).trailing_zeros());
+        let side = 1 << (columns / 8).trailing_zeros().min(most.max(1).ilog2());
         if side < LEAST { 1 } else { side }
     }
 

@@ -49,7 +49,7 @@ pub struct GpuOptions {
     /// where that is faster.
     pub groups: Option<bool>,
     /// For measuring kernels and for tests: what is taken in place of what the table of [`crate::ops::choices`] says, by the name of the
-    /// [`crate::ops::choices::Knob`]. Default: nothing.
+    /// [`crate::ops::choices::Knob`]; a value that is none of the knob's does not count. Default: nothing.
     pub forced: Vec<(String, u32)>,
     /// Whether products and convolutions in mixed precision run on cooperative matrices, where the adapter has them and they pass a
     /// self-test as the device is opened ([`Capabilities::cooperative`] says); `LIMBIC_COOPERATIVE_MATRICES=1` says the same. Weights, and whatever else

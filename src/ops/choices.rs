@@ -251,8 +251,10 @@ impl Knob {
 
     /// What is taken on a device at a size: what is forced there ([`crate::gpu::GpuOptions::forced`]), or what the table says.
     pub fn value(self, capabilities: &Capabilities, size: usize) -> usize {
-        let forced =
-            || capabilities.forced.iter().find(|(name, _)| *name == format!("{self:?}")).map(|(_, value)| *value);
+        // what is in no list may be unsound, and 0 divides
+        let sound = |value: &u32| self.values().contains(value) || (self.values().is_empty() && *value > 0);
+        let named = |(name, value): &(String, u32)| (*name == format!("{self:?}")).then_some(*value);
+        let forced = || capabilities.forced.iter().find_map(named).filter(sound);
         // the tests hold the table to having a line for every class and size
         let listed = || self.line(Class::of(capabilities), size).map_or(1, |line| line.value);
         forced().unwrap_or_else(listed) as usize
@@ -318,5 +320,7 @@ mod tests {
     fn what_is_forced_counts_for_its_knob_alone() {
         let forced = Capabilities { forced: vec![("ConvRows".to_string(), 16)], ..capabilities(Class::Software, None) };
         assert_eq!((ConvRows.value(&forced, 100), MatmulRows.value(&forced, 100)), (16, 32));
+        let unsound = Capabilities { forced: vec![("ConvRows".to_string(), 0)], ..forced };
+        assert_eq!(ConvRows.value(&unsound, 100), 64);
     }
 }

@@ -1,6 +1,6 @@
 // y = (x - mean) / standard deviation * weight + bias, per channel of x [batch, channels, places], in parts (part.wgsl).
 //
-// Dispatch: one invocation per part. Overwrites `y`.
+// Dispatch: dims.chunks invocations per plane of x, each for every chunks-th part of it. Overwrites `y`.
 
 // @import "part.wgsl"
 // @import "batch_norm_channel.wgsl"
@@ -8,7 +8,7 @@
 const WEIGHT: u32 = 1u;
 const BIAS: u32 = 1u;
 
-struct Dims { len: u32, channels: u32, parts: u32, epsilon: f32 }
+struct Dims { planes: u32, channels: u32, parts: u32, chunks: u32, epsilon: f32 }
 
 @group(0) @binding(2) var<storage, read> x: array<Part>;
 @group(0) @binding(3) var<storage, read_write> y: array<Part>;
@@ -19,17 +19,22 @@ struct Dims { len: u32, channels: u32, parts: u32, epsilon: f32 }
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let index = (group.y * groups.x + group.x) * 64u + lane;
-    if (index >= dims.len) {
+    let plane = index / dims.chunks;
+    if (plane >= dims.planes) {
         return;
     }
-    let channel = index / dims.parts % dims.channels;
+    let channel = plane % dims.channels;
     let known = statistics_of(channel, dims.epsilon);
-    var value = (x[index] - Part(known.x)) * known.y;
+    var scale = known.y;
+    var shift = 0.0;
     // @if WEIGHT
-    value *= weight[channel];
+    scale *= weight[channel];
     // @end
     // @if BIAS
-    value += Part(bias[channel]);
+    shift = bias[channel];
     // @end
-    y[index] = value;
+    for (var p = index - plane * dims.chunks; p < dims.parts; p += dims.chunks) {
+        let at = plane * dims.parts + p;
+        y[at] = (x[at] - Part(known.x)) * scale + Part(shift);
+    }
 }

@@ -1,52 +1,60 @@
-// mean[c] and spread[c] = 1 / sqrt(variance + epsilon) of x[:, c, :], the variance biased and about the mean found before; and
-// what running statistics become: running + momentum * (of this batch - running), the variance times dims.correction.
+// The mean of each share of x[:, c, :] and its sum of squares about that; where a channel is one share, what batch_norm_running.wgsl makes
+// of them.
 //
 //   x [batch, channels, places], in parts (part.wgsl).
 //
-// Dispatch: a workgroup (channel_sum.wgsl) per channel. Overwrites its outputs.
+// Dispatch: a workgroup per share (batch_norm_share.wgsl), ACROSS of its lanes side by side along the parts and LANES / ACROSS along the
+// samples. Overwrites its outputs.
 
 // @import "part.wgsl"
-// @import "channel_sum.wgsl"
+// @import "team.wgsl"
+// @import "batch_norm_share.wgsl"
+// @if !SHARES
+// @import "batch_norm_running.wgsl"
+// @end
 
-struct Dims { batch: u32, channels: u32, parts: u32, count: f32, epsilon: f32, momentum: f32, correction: f32 }
+const ACROSS: u32 = 8u;
 
 @group(0) @binding(0) var<storage, read> x: array<Part>;
-@group(0) @binding(1) var<storage, read> running_mean: array<f32>; // @buffer
-@group(0) @binding(2) var<storage, read> running_variance: array<f32>; // @buffer
-@group(0) @binding(3) var<storage, read_write> mean: array<f32>;
-@group(0) @binding(4) var<storage, read_write> spread: array<f32>;
-@group(0) @binding(5) var<storage, read_write> next_mean: array<f32>;
-@group(0) @binding(6) var<storage, read_write> next_variance: array<f32>;
-@group(0) @binding(7) var<uniform> dims: Dims;
+@group(0) @binding(1) var<uniform> dims: Dims;
+// @if SHARES
+@group(0) @binding(2) var<storage, read_write> partial: array<vec2<f32>>;
+// @end
 
-@compute @workgroup_size(64)
+@compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
-    let channel = group.y * groups.x + group.x;
-    if (channel >= dims.channels) {
+    let index = group.y * groups.x + group.x;
+    if (index >= dims.shares) {
         return;
     }
-    var own = 0.0;
-    for (var n = lane / LANES; n < dims.batch; n += SLICES) {
-        let start = (n * dims.channels + channel) * dims.parts;
-        for (var p = lane % LANES; p < dims.parts; p += LANES) {
-            own += total(x[start + p]);
+    let share = share_of(index);
+    var own = Part(0.0);
+    for (var n = share.first_sample + lane / ACROSS; n < share.last_sample; n += LANES / ACROSS) {
+        let start = (n * dims.channels + share.channel) * dims.parts;
+        var sample = Part(0.0);
+        for (var p = share.first_part + lane % ACROSS; p < share.last_part; p += ACROSS) {
+            sample += x[start + p];
         }
+        own += sample;
     }
-    let average = channel_sum(vec2<f32>(own, 0.0), lane).x / dims.count;
-    own = 0.0;
-    for (var n = lane / LANES; n < dims.batch; n += SLICES) {
-        let start = (n * dims.channels + channel) * dims.parts;
-        for (var p = lane % LANES; p < dims.parts; p += LANES) {
+    let average = team_sum(vec2<f32>(total(own), 0.0), lane).x / elements(share);
+    own = Part(0.0);
+    for (var n = share.first_sample + lane / ACROSS; n < share.last_sample; n += LANES / ACROSS) {
+        let start = (n * dims.channels + share.channel) * dims.parts;
+        var sample = Part(0.0);
+        for (var p = share.first_part + lane % ACROSS; p < share.last_part; p += ACROSS) {
             let d = x[start + p] - Part(average);
-            own += total(d * d);
+            sample += d * d;
         }
+        own += sample;
     }
-    let variance = channel_sum(vec2<f32>(own, 0.0), lane).x / dims.count;
+    let squares = team_sum(vec2<f32>(total(own), 0.0), lane).x;
     if (lane == 0u) {
-        mean[channel] = average;
-        spread[channel] = 1.0 / sqrt(variance + dims.epsilon);
-        next_mean[channel] = running_mean[channel] + dims.momentum * (average - running_mean[channel]);
-        next_variance[channel] =
-            running_variance[channel] + dims.momentum * (dims.correction * variance - running_variance[channel]);
+        // @if SHARES
+        partial[index] = vec2<f32>(average, squares);
+        // @end
+        // @if !SHARES
+        finish(share.channel, average, squares);
+        // @end
     }
 }

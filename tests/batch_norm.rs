@@ -126,18 +126,33 @@ fn every_kind_of_device_agrees_with_f64() {
     }
 }
 
+/// A channel in shares: of samples, of pieces of samples, with a last one that is shorter.
+#[test]
+fn long_channels_agree_with_f64() {
+    for gpu in [gpu(), discrete_gpu()] {
+        for sizes in [[101, 3, 300], [2, 3, 20_004], [3, 1, 10_001], [5000, 2, 1]] {
+            check(&gpu, sizes, BatchNormOptions::pytorch(), true, 3);
+        }
+    }
+}
+
 /// The statistics that come out, of a mean far from zero: the variance is taken about the mean.
 #[test]
 fn running_statistics_move_towards_the_batch() {
-    let sizes = [4usize, 3, 10];
-    let x: Vec<f32> = noise(120, 1).iter().map(|v| 1000.0 + v).collect();
+    for (gpu, places) in [(gpu(), 10), (gpu(), 1000), (discrete_gpu(), 3000)] {
+        moves_towards_the_batch(&gpu, [4, 3, places]);
+    }
+}
+
+fn moves_towards_the_batch(gpu: &Gpu, sizes: [usize; 3]) {
+    let x: Vec<f32> = noise(sizes.iter().product(), 1).iter().map(|v| 1000.0 + v).collect();
     let inputs = [
         Value::Float(Shape::new(&sizes), x.clone()),
         Value::Fixed(Shape::new(&[3]), vec![0.5, 1.0, -1.0]),
         Value::Fixed(Shape::new(&[3]), vec![1.0, 2.0, 3.0]),
     ];
     for options in [BatchNormOptions::pytorch(), BatchNormOptions::keras()] {
-        let outcome = run_on(&gpu(), &inputs, |_, v| {
+        let outcome = run_on(gpu, &inputs, |_, v| {
             let (y, next) = v[0].batch_norm(None, None, Running { mean: v[1], variance: v[2] }, options);
             vec![next.mean, next.variance, y]
         });

@@ -21,11 +21,12 @@ pub fn preprocess(
 ) -> Result<String, String> {
     let mut lines = Vec::new();
     include(source, import, &mut HashSet::new(), &mut lines)?;
-    let mut values: BTreeMap<String, u32> = defines.iter().cloned().collect();
-    learn_defaults(&lines, &mut values);
+    let given: BTreeMap<String, u32> = defines.iter().cloned().collect();
+    let mut values = given.clone();
+    learn_defaults(&lines, &given, &mut values);
     let mut unused: HashSet<&str> = defines.iter().map(|(name, _)| name.as_str()).collect();
     defaults(&lines, &mut values);
-    let lines = choose(&lines, &mut values, &mut unused)?;
+    let lines = choose(&lines, &given, &mut values, &mut unused)?;
     if let Some(name) = unused.into_iter().next() {
         return Err(format!("nothing is called {name}"));
     }
@@ -56,7 +57,7 @@ fn include(
 }
 
 /// Adds the values of constants that nothing overrides and that stand under no condition, so that an `@if` may come before them.
-fn learn_defaults(lines: &[String], values: &mut BTreeMap<String, u32>) {
+fn learn_defaults(lines: &[String], given: &BTreeMap<String, u32>, values: &mut BTreeMap<String, u32>) {
     let mut depth = 0usize;
     for line in lines {
         match line.trim() {
@@ -64,7 +65,7 @@ fn learn_defaults(lines: &[String], values: &mut BTreeMap<String, u32>) {
             "// @end" => depth = depth.saturating_sub(1),
             _ if depth == 0 => {
                 // the line itself is rewritten later
-                let _ = constant(line, values, &mut HashSet::new());
+                let _ = constant(line, given, values, &mut HashSet::new());
             }
             _ => {}
         }
@@ -85,6 +86,7 @@ fn defaults(lines: &[String], values: &mut BTreeMap<String, u32>) {
 /// Applies `@if` and overrides constants, and learns the values of integer constants.
 fn choose(
     lines: &[String],
+    given: &BTreeMap<String, u32>,
     values: &mut BTreeMap<String, u32>,
     unused: &mut HashSet<&str>,
 ) -> Result<Vec<String>, String> {
@@ -102,14 +104,20 @@ fn choose(
         } else if trimmed == "// @end" {
             open.pop().ok_or("an @end without an @if")?;
         } else if open.iter().all(|keep| *keep) {
-            kept.push(constant(line, values, unused)?);
+            kept.push(constant(line, given, values, unused)?);
         }
     }
     if open.is_empty() { Ok(kept) } else { Err("an @if without its @end".to_string()) }
 }
 
-/// A line, its constant's value replaced if it declares one that has another.
-fn constant(line: &str, values: &mut BTreeMap<String, u32>, unused: &mut HashSet<&str>) -> Result<String, String> {
+/// A line, its constant's value replaced if it declares one that is given. Where each branch of an `@if` declares one, the branch that
+/// stays counts.
+fn constant(
+    line: &str,
+    given: &BTreeMap<String, u32>,
+    values: &mut BTreeMap<String, u32>,
+    unused: &mut HashSet<&str>,
+) -> Result<String, String> {
     let Some((head, tail)) = line.strip_prefix("const ").and_then(|rest| rest.split_once('=')) else {
         return Ok(line.to_string());
     };
@@ -120,7 +128,7 @@ fn constant(line: &str, values: &mut BTreeMap<String, u32>, unused: &mut HashSet
     if kind != "u32" {
         return Ok(line.to_string());
     }
-    if let Some(value) = values.get(name) {
+    if let Some(value) = given.get(name) {
         unused.remove(name);
         return Ok(format!("const {name}: u32 = {value}u;"));
     }
@@ -331,6 +339,14 @@ mod tests {
         let source = "// @if A\nkept\n// @end\nconst A: u32 = 1u;";
         assert_eq!(run(source, &[]).unwrap(), "kept\nconst A: u32 = 1u;\n");
         assert_eq!(run(source, &[("A", 0)]).unwrap(), "const A: u32 = 0u;\n");
+    }
+
+    #[test]
+    fn of_two_branches_the_one_that_stays_gives_the_constant() {
+        let source = "// @if A\nconst B: u32 = 4u;\n// @end\n// @if !A\nconst B: u32 = 1u;\n// @end\n// @unroll\nfor (var i = 0u; i < B; i++) {\n  x[i];\n}\nconst A: u32 = 1u;";
+        assert_eq!(run(source, &[]).unwrap().matches("x[").count(), 4);
+        let text = run(source, &[("A", 0)]).unwrap();
+        assert!(text.contains("const B: u32 = 1u;") && text.matches("x[").count() == 1, "{text}");
     }
 
     #[test]

@@ -1,8 +1,11 @@
 //! Batch normalisation (Ioffe and Szegedy 2015) of `[batch, channels, ..]`, by the batch's own statistics or by running ones.
 
+use super::choices::Knob;
 use super::elementwise::groups;
+use super::team::Team;
 use super::{Backward, Op};
 use crate::error::Result;
+use crate::gpu::Capabilities;
 use crate::graph::{DType, Shape, Tensor, Var};
 use crate::plan::{Dispatch, Lower};
 
@@ -69,19 +72,96 @@ impl Sizes {
         ("VECTOR", u32::from(self.part == 4))
     }
 
-    /// A launch with a workgroup per channel.
-    fn by_channel(&self, shader: &'static str, defines: &[(&'static str, u32)]) -> Dispatch {
-        let lanes = self.parts().next_power_of_two().min(64) as u32;
-        let defines = [&[self.vector(), ("LANES", lanes)], defines].concat();
-        let dispatch = Dispatch::new(shader, &defines, self.channels as u32);
-        dispatch.set("batch", self.batch).set("channels", self.channels).set("parts", self.parts())
+    /// A launch over all elements, plane by plane.
+    fn by_plane(&self, shader: &'static str, defines: &[(&'static str, u32)], capabilities: &Capabilities) -> Dispatch {
+        let planes = self.batch * self.channels;
+        let rounds = Knob::ElementRounds.value(capabilities, planes * self.parts());
+        // neighbours begin at a multiple of 8 where that is no waste
+        let chunks = self.parts().div_ceil(rounds);
+        let chunks = if rounds == 1 { chunks } else { chunks.next_multiple_of(8).min(self.parts()) };
+        Dispatch::new(shader, &[&[self.vector()], defines].concat(), groups(planes * chunks))
+            .set("planes", planes)
+            .set("channels", self.channels)
+            .set("parts", self.parts())
+            .set("chunks", chunks)
+    }
+}
+
+/// How the statistics of a channel are found: shares of `samples` samples by `length` parts each have a team, and another launch makes one
+/// of several shares.
+struct Shares {
+    sizes: Sizes,
+    options: BatchNormOptions,
+    team: Team,
+    samples: usize,
+    length: usize,
+}
+
+impl Shares {
+    /// As many as keep the device busy, none of them tiny.
+    fn choose(sizes: Sizes, options: BatchNormOptions, capabilities: &Capabilities) -> Self {
+        // loads of a lane
+        const FEWEST: usize = 16;
+        // shares that an invocation goes through in the end
+        const MOST: usize = 64;
+        let team = Team::of_blocks(capabilities);
+        let wanted = Knob::ReduceWorkgroups.value(capabilities, sizes.channels) / sizes.channels;
+        let shares = wanted.min(sizes.batch * sizes.parts() / (team.lanes * FEWEST)).clamp(1, MOST);
+        let samples = sizes.batch.div_ceil(shares);
+        let pieces = shares / sizes.batch.div_ceil(samples);
+        Shares { sizes, options, team, samples, length: sizes.parts().div_ceil(pieces) }
     }
 
-    /// A launch with an invocation per part.
-    fn by_part(&self, shader: &'static str, defines: &[(&'static str, u32)]) -> Dispatch {
-        let len = self.batch * self.channels * self.parts();
-        let dispatch = Dispatch::new(shader, &[&[self.vector()], defines].concat(), groups(len));
-        dispatch.set("len", len).set("channels", self.channels).set("parts", self.parts())
+    /// Shares of all channels.
+    fn count(&self) -> usize {
+        let [batch, parts] = [self.sizes.batch.div_ceil(self.samples), self.sizes.parts().div_ceil(self.length)];
+        self.sizes.channels * batch * parts
+    }
+
+    /// Whether a channel has several.
+    fn several(&self) -> bool {
+        self.count() > self.sizes.channels
+    }
+
+    /// The launch that goes through all elements.
+    fn dispatch(&self, shader: &'static str, defines: &[(&'static str, u32)]) -> Dispatch {
+        let across = self.sizes.parts().next_power_of_two().min(self.team.lanes) as u32;
+        let shares = [self.sizes.vector(), ("ACROSS", across), ("SHARES", u32::from(self.several()))];
+        let defines = [&shares[..], &self.team.constants(), defines].concat();
+        self.sized(Dispatch::new(shader, &defines, self.count() as u32))
+    }
+
+    /// A launch with an invocation per channel, which makes one of its shares.
+    fn merge(&self, shader: &'static str, defines: &[(&'static str, u32)]) -> Dispatch {
+        Dispatch::new(shader, defines, groups(self.sizes.channels))
+    }
+
+    /// Sets the `Dims` of `batch_norm_share.wgsl`.
+    fn sized(&self, dispatch: Dispatch) -> Dispatch {
+        let BatchNormOptions { epsilon, momentum, unbiased } = self.options;
+        let count = self.sizes.count() as f32;
+        dispatch
+            .set("batch", self.sizes.batch)
+            .set("channels", self.sizes.channels)
+            .set("parts", self.sizes.parts())
+            .set("samples", self.samples)
+            .set("length", self.length)
+            .set("shares", self.count())
+            .set_float("count", count)
+            .set_float("epsilon", epsilon)
+            .set_float("momentum", momentum)
+            .set_float("correction", if unbiased { count / (count - 1.0) } else { 1.0 })
+    }
+
+    /// Emits `all`, which goes through all elements, and `merge` where that leaves several shares; `results` binds what the last one writes.
+    fn emit(&self, cx: &mut Lower<'_>, all: Dispatch, merge: Dispatch, results: impl Fn(Dispatch) -> Dispatch) {
+        if !self.several() {
+            cx.emit(results(all));
+            return;
+        }
+        let partial = cx.workspace(2 * self.count());
+        cx.emit(all.bind("partial", partial.clone()));
+        cx.emit(results(merge.bind("partial", partial)));
     }
 }
 
@@ -158,22 +238,20 @@ impl Op for BatchNorm {
         let sizes = Sizes::of(cx.input_shape(0));
         let options = self.options;
         if self.training {
-            let count = sizes.count() as f32;
-            let correction = if options.unbiased { count / (count - 1.0) } else { 1.0 };
-            let statistics = sizes
-                .by_channel("batch_norm_statistics", &[])
-                .bind("x", cx.input(0))
-                .bind("running_mean", cx.input(1))
-                .bind("running_variance", cx.input(2))
-                .bind("mean", cx.output(1))
-                .bind("spread", cx.output(2))
-                .bind("next_mean", cx.output(3))
-                .bind("next_variance", cx.output(4))
-                .set_float("count", count)
-                .set_float("epsilon", options.epsilon)
-                .set_float("momentum", options.momentum)
-                .set_float("correction", correction);
-            cx.emit(statistics);
+            let shares = Shares::choose(sizes, options, cx.capabilities());
+            let all = shares.dispatch("batch_norm_statistics", &[]).bind("x", cx.input(0));
+            let merge = shares.sized(shares.merge("batch_norm_statistics_merge", &[sizes.vector()]));
+            let [old_mean, old_variance] = [1, 2].map(|i| cx.input(i));
+            let [mean, spread, next_mean, next_variance] = [1, 2, 3, 4].map(|i| cx.output(i));
+            shares.emit(cx, all, merge, |dispatch| {
+                dispatch
+                    .bind("running_mean", old_mean.clone())
+                    .bind("running_variance", old_variance.clone())
+                    .bind("mean", mean.clone())
+                    .bind("spread", spread.clone())
+                    .bind("next_mean", next_mean.clone())
+                    .bind("next_variance", next_variance.clone())
+            });
         }
         let defines = [
             ("RUNNING", u32::from(!self.training)),
@@ -182,7 +260,7 @@ impl Op for BatchNorm {
         ];
         let [mean, spread] = if self.training { [1, 2].map(|i| cx.output(i)) } else { [1, 2].map(|i| cx.input(i)) };
         let mut dispatch = sizes
-            .by_part("batch_norm", &defines)
+            .by_plane("batch_norm", &defines, cx.capabilities())
             .bind("x", cx.input(0))
             .bind("y", cx.output(0))
             .bind("mean", mean)
@@ -236,23 +314,26 @@ impl Op for BatchNormBackward {
         let sizes = Sizes::of(cx.input_shape(1));
         let running = ("RUNNING", u32::from(!training));
         if training || self.parameters {
-            let sums = sizes
-                .by_channel("batch_norm_sums", &[running])
+            let shares = Shares::choose(sizes, options, cx.capabilities());
+            let all = shares
+                .dispatch("batch_norm_sums", &[running])
                 .bind("x", cx.input(1))
                 .bind("dy", cx.input(0))
                 .bind("mean", cx.input(2))
-                .bind("spread", cx.input(3))
-                .bind("dweight", cx.output(1))
-                .bind("dbias", cx.output(2))
-                .set_float("epsilon", options.epsilon);
-            cx.emit(sums);
+                .bind("spread", cx.input(3));
+            let merge = shares.merge("batch_norm_sums_merge", &[]);
+            let merge = merge.set("channels", sizes.channels).set("shares", shares.count());
+            let [dweight, dbias] = [1, 2].map(|i| cx.output(i));
+            shares.emit(cx, all, merge, |dispatch| {
+                dispatch.bind("dweight", dweight.clone()).bind("dbias", dbias.clone())
+            });
         }
         if !self.dx {
             return Ok(());
         }
         let defines = [running, ("WEIGHT", u32::from(weight))];
         let mut dispatch = sizes
-            .by_part("batch_norm_backward", &defines)
+            .by_plane("batch_norm_backward", &defines, cx.capabilities())
             .bind("dy", cx.input(0))
             .bind("dx", cx.output(0))
             .bind("mean", cx.input(2))

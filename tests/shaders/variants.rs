@@ -152,7 +152,8 @@ const ZOO: &[(&str, Build)] = &[
         let bias = graph.input_with_grad("bias", [3]);
         let running = Running { mean: graph.input("mean", [3]), variance: graph.input("variance", [3]) };
         let mut results = Vec::new();
-        for places in [1, 5, 8, 300] {
+        // the longest are several shares
+        for places in [1, 5, 8, 300, 40_000, 40_001] {
             let x = graph.input_with_grad(&format!("x{places}"), [2, 3, places]);
             let (y, next) = x.batch_norm(Some(weight), Some(bias), running, BatchNormOptions::pytorch());
             let fixed = x.batch_norm_by_running(Some(weight), Some(bias), running, 1e-5);

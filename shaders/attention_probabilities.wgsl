@@ -50,12 +50,15 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
 
     var top = LOWEST;
     var total = 0.0;
-    for (var key = 4u * lane; key < key_end; key += 4u * LANES) {
-        let s = masked_scores(start + key, row, key);
-        let higher = max(top, max(max(s.x, s.y), max(s.z, s.w)));
-        let weight = powers(s, higher);
-        total = total * exp2(top - higher) + ((weight.x + weight.y) + (weight.z + weight.w));
-        top = higher;
+    for (var first = 0u; first < key_end; first += 4u * LANES) {
+        let key = first + 4u * lane;
+        if (key < key_end) {
+            let s = masked_scores(start + key, row, key);
+            let higher = max(top, max(max(s.x, s.y), max(s.z, s.w)));
+            let weight = powers(s, higher);
+            total = total * exp2(top - higher) + ((weight.x + weight.y) + (weight.z + weight.w));
+            top = higher;
+        }
     }
     let most = team_max(top, slot);
     total = team_sum(vec2<f32>(total * exp2(top - most), 0.0), slot).x;

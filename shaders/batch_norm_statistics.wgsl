@@ -29,22 +29,30 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     }
     let share = share_of(index);
     var own = Part(0.0);
-    for (var n = share.first_sample + lane / ACROSS; n < share.last_sample; n += LANES / ACROSS) {
+    for (var first = share.first_sample; first < share.last_sample; first += LANES / ACROSS) {
+        let n = first + lane / ACROSS;
         let start = (n * dims.channels + share.channel) * dims.parts;
         var sample = Part(0.0);
-        for (var p = share.first_part + lane % ACROSS; p < share.last_part; p += ACROSS) {
-            sample += x[start + p];
+        for (var part = share.first_part; part < share.last_part; part += ACROSS) {
+            let p = part + lane % ACROSS;
+            if (n < share.last_sample && p < share.last_part) {
+                sample += x[start + p];
+            }
         }
         own += sample;
     }
     let average = team_sum(vec2<f32>(total(own), 0.0), lane).x / elements(share);
     own = Part(0.0);
-    for (var n = share.first_sample + lane / ACROSS; n < share.last_sample; n += LANES / ACROSS) {
+    for (var first = share.first_sample; first < share.last_sample; first += LANES / ACROSS) {
+        let n = first + lane / ACROSS;
         let start = (n * dims.channels + share.channel) * dims.parts;
         var sample = Part(0.0);
-        for (var p = share.first_part + lane % ACROSS; p < share.last_part; p += ACROSS) {
-            let d = x[start + p] - Part(average);
-            sample += d * d;
+        for (var part = share.first_part; part < share.last_part; part += ACROSS) {
+            let p = part + lane % ACROSS;
+            if (n < share.last_sample && p < share.last_part) {
+                let d = x[start + p] - Part(average);
+                sample += d * d;
+            }
         }
         own += sample;
     }

@@ -32,14 +32,18 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     let known = statistics_of(share.channel, dims.epsilon);
     var own_weight = Part(0.0);
     var own_bias = Part(0.0);
-    for (var n = share.first_sample + lane / ACROSS; n < share.last_sample; n += LANES / ACROSS) {
+    for (var first = share.first_sample; first < share.last_sample; first += LANES / ACROSS) {
+        let n = first + lane / ACROSS;
         let start = (n * dims.channels + share.channel) * dims.parts;
         var sample_weight = Part(0.0);
         var sample_bias = Part(0.0);
-        for (var p = share.first_part + lane % ACROSS; p < share.last_part; p += ACROSS) {
-            let d = dy[start + p];
-            sample_weight += d * (x[start + p] - Part(known.x));
-            sample_bias += d;
+        for (var part = share.first_part; part < share.last_part; part += ACROSS) {
+            let p = part + lane % ACROSS;
+            if (n < share.last_sample && p < share.last_part) {
+                let d = dy[start + p];
+                sample_weight += d * (x[start + p] - Part(known.x));
+                sample_bias += d;
+            }
         }
         own_weight += sample_weight;
         own_bias += sample_bias;

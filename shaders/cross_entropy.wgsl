@@ -34,24 +34,33 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     let label = labels[row];
 
     var local_most = LOWEST;
-    for (var c = lane; c < dims.columns; c += LANES) {
-        local_most = max(local_most, logits[base + c]);
+    for (var start = 0u; start < dims.columns; start += LANES) {
+        let c = start + lane;
+        if (c < dims.columns) {
+            local_most = max(local_most, logits[base + c]);
+        }
     }
     let most = team_max(local_most, slot);
     // the label's own exponential apart: 1 - p_y without cancellation
     var local_sum = vec2<f32>(0.0);
-    for (var c = lane; c < dims.columns; c += LANES) {
-        let e = exp(logits[base + c] - most);
-        local_sum += select(vec2<f32>(e, 0.0), vec2<f32>(0.0, e), c == label);
+    for (var start = 0u; start < dims.columns; start += LANES) {
+        let c = start + lane;
+        if (c < dims.columns) {
+            let e = exp(logits[base + c] - most);
+            local_sum += select(vec2<f32>(e, 0.0), vec2<f32>(0.0, e), c == label);
+        }
     }
     let exponentials = team_sum(local_sum, slot);
     let sum = exponentials.x + exponentials.y;
     let log_sum = most + log(sum);
     var local_spread = vec2<f32>(0.0);
     // @if SMOOTH
-    for (var c = lane; c < dims.columns; c += LANES) {
-        let w = class_weight(c);
-        local_spread += vec2<f32>(w * ((most - logits[base + c]) + log(sum)), w);
+    for (var start = 0u; start < dims.columns; start += LANES) {
+        let c = start + lane;
+        if (c < dims.columns) {
+            let w = class_weight(c);
+            local_spread += vec2<f32>(w * ((most - logits[base + c]) + log(sum)), w);
+        }
     }
     // @end
     let spread = team_sum(local_spread, slot) * dims.smoothing / f32(dims.columns);

@@ -21,10 +21,13 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     }
     let block = blocks[index];
     var sum = vec4<f32>(0.0);
-    for (var i = lane; i < (block.y + 3u) / 4u; i += LANES) {
-        let g = gradients[block.x + i] * dims.gradient_scale;
-        let exists = vec4<u32>(0u, 1u, 2u, 3u) + 4u * i < vec4<u32>(block.y);
-        sum += select(vec4<f32>(0.0), g * g, exists);
+    for (var start = 0u; 4u * start < block.y; start += LANES) {
+        let i = start + lane;
+        if (4u * i < block.y) {
+            let g = gradients[block.x + i] * dims.gradient_scale;
+            let exists = vec4<u32>(0u, 1u, 2u, 3u) + 4u * i < vec4<u32>(block.y);
+            sum += select(vec4<f32>(0.0), g * g, exists);
+        }
     }
     let total = team_sum(vec2<f32>((sum.x + sum.y) + (sum.z + sum.w), 0.0), lane).x;
     if (lane == 0u) {

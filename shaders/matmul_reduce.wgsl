@@ -43,8 +43,11 @@ fn load(at: u32, existing: u32) -> vec4<f32> {
     // @end
     // @if SCALAR
     var value = vec4<f32>(0.0);
-    for (var i = 0u; i < existing; i++) {
-        value[i] = partials[at + i];
+    // @unroll
+    for (var i = 0u; i < 4u; i++) {
+        if (i < existing) {
+            value[i] = partials[at + i];
+        }
     }
     return value;
     // @end

@@ -2,6 +2,8 @@
 //
 // Dispatch: one invocation per row. Overwrites `mask`.
 
+// @import "is_nan.wgsl"
+
 struct Dims { rows: u32, columns: u32, pad: f32 }
 
 @group(0) @binding(0) var<storage, read> x: array<f32>;
@@ -16,8 +18,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     }
     var real = 0u;
     for (var column = 0u; column < dims.columns; column++) {
-        // not `!=`: that may be false of NaN, and a NaN must not pass for padding
-        if (!(x[row * dims.columns + column] == dims.pad)) {
+        let value = x[row * dims.columns + column];
+        // a NaN must not pass for padding
+        if (is_nan(value) || value != dims.pad) {
             real = 1u;
             break;
         }

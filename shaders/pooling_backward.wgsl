@@ -35,16 +35,19 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         // @if !MEAN
         let factor = weight[row];
         // @end
-        for (var part = lane; part < dims.parts; part += LANES) {
-            var gradient = Part(0.0);
-            if (counts) {
-                let incoming = dy[sample * dims.parts + part];
-                gradient = factor * incoming;
-                // @if DWEIGHT
-                local_dot += x[row * dims.parts + part] * incoming;
-                // @end
+        for (var start = 0u; start < dims.parts; start += LANES) {
+            let part = start + lane;
+            if (part < dims.parts) {
+                var gradient = Part(0.0);
+                if (counts) {
+                    let incoming = dy[sample * dims.parts + part];
+                    gradient = factor * incoming;
+                    // @if DWEIGHT
+                    local_dot += x[row * dims.parts + part] * incoming;
+                    // @end
+                }
+                dx[row * dims.parts + part] = gradient;
             }
-            dx[row * dims.parts + part] = gradient;
         }
     }
     // @if DWEIGHT

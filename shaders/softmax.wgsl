@@ -39,14 +39,20 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         let row = min(first + round, dims.rows - 1u);
 
         var local_most = vec4<f32>(LOWEST);
-        for (var i = lane; i < dims.parts; i += LANES) {
-            local_most = max(local_most, select(vec4<f32>(LOWEST), x_part(row, i), counting(row, i)));
+        for (var start = 0u; start < dims.parts; start += LANES) {
+            let i = start + lane;
+            if (i < dims.parts) {
+                local_most = max(local_most, select(vec4<f32>(LOWEST), x_part(row, i), counting(row, i)));
+            }
         }
         let most = team_max(max(max(local_most.x, local_most.y), max(local_most.z, local_most.w)), slot);
 
         var local_sum = vec4<f32>(0.0);
-        for (var i = lane; i < dims.parts; i += LANES) {
-            local_sum += select(vec4<f32>(0.0), exp(x_part(row, i) - most), counting(row, i));
+        for (var start = 0u; start < dims.parts; start += LANES) {
+            let i = start + lane;
+            if (i < dims.parts) {
+                local_sum += select(vec4<f32>(0.0), exp(x_part(row, i) - most), counting(row, i));
+            }
         }
         let sum = team_sum(vec2<f32>((local_sum.x + local_sum.y) + (local_sum.z + local_sum.w), 0.0), slot).x;
 

@@ -38,14 +38,17 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         let row = min(first + round, dims.rows - 1u);
 
         var local_sum = vec4<f32>(0.0);
-        for (var i = lane; i < dims.parts; i += LANES) {
-            // @if LOG
-            let term = dy_part(row, i);
-            // @end
-            // @if !LOG
-            let term = dy_part(row, i) * y_part(row, i);
-            // @end
-            local_sum += select(vec4<f32>(0.0), term, counting(row, i));
+        for (var start = 0u; start < dims.parts; start += LANES) {
+            let i = start + lane;
+            if (i < dims.parts) {
+                // @if LOG
+                let term = dy_part(row, i);
+                // @end
+                // @if !LOG
+                let term = dy_part(row, i) * y_part(row, i);
+                // @end
+                local_sum += select(vec4<f32>(0.0), term, counting(row, i));
+            }
         }
         let sum = team_sum(vec2<f32>((local_sum.x + local_sum.y) + (local_sum.z + local_sum.w), 0.0), slot).x;
 

@@ -6,6 +6,7 @@
 // Dispatch: one invocation per element of y. Overwrites its outputs.
 
 // @import "windows.wgsl"
+// @import "is_nan.wgsl"
 
 const MAXIMUM: u32 = 1u;
 const PLACES: u32 = 0u;
@@ -16,11 +17,6 @@ const PLACES: u32 = 0u;
 // @if PLACES
 @group(0) @binding(3) var<storage, read_write> places: array<u32>;
 // @end
-
-// No comparison and no arithmetic may be trusted with NaN.
-fn is_nan(value: f32) -> bool {
-    return (bitcast<u32>(value) & 0x7fffffffu) > 0x7f800000u;
-}
 
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
@@ -43,7 +39,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
                 let value = x[start + at];
                 if (MAXIMUM == 0u) {
                     sum += value;
-                } else if (place == 0xffffffffu || value > best || (is_nan(value) && !is_nan(best))) {
+                } else if (place == 0xffffffffu || (!is_nan(best) && (is_nan(value) || value > best))) {
                     best = value;
                     place = at;
                 }

@@ -142,6 +142,8 @@ pub const SHARED: &[(&str, &str)] = files!("shaders/shared":
     "flow_median",
     "functions",
     "halves",
+    "is_nan",
+    "log1p",
     "matmul_epilogue",
     "matmul_quad",
     "pair_function",

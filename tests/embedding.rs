@@ -81,7 +81,7 @@ fn run_network(gpu: &Gpu) -> [Vec<f32>; 3] {
     let mask: Vec<u32> = (0..48).map(|i| u32::from(i % 12 < 9)).collect();
     plan.write_u32("mask", &mask).expect("mask");
     plan.run().expect("a run");
-    let gradient = store.download_from(&[store.gradients(0)]).expect("gradients").swap_remove(0);
+    let gradient = store.download_gradients().expect("gradients").swap_remove(0);
     [plan.read("y").expect("y"), plan.read("grad/x").expect("grad/x"), gradient]
 }
 

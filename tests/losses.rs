@@ -352,6 +352,19 @@ fn sure_predictions_neither_overflow_nor_lose_their_gradient() {
     close("bce", outcome.unwrap().outputs[0][0], 45.0 + x0, 1e-5);
 }
 
+/// log(1 + e) of a tiny e, which a driver that simplifies (1 + e) - 1 would lose.
+#[test]
+fn a_nearly_sure_logit_keeps_its_loss() {
+    for logit in [6f32, 8.0, 11.0, 13.0] {
+        let inputs = [float([1, 1], 1), Value::Fixed(Shape::new(&[1]), vec![logit])];
+        let outcome =
+            run(&inputs, |graph, v| vec![v[1].bce_with_logits(constant(graph, [1], &[1.0]), None), v[0].sum()]);
+        let expected = (-1.5 * f64::from(logit)).exp().ln_1p();
+        let found = f64::from(outcome.unwrap().outputs[0][0]);
+        assert!((found - expected).abs() < 1e-5 * expected, "{logit}: {found:e}, expected {expected:e}");
+    }
+}
+
 #[test]
 fn balanced_weights_favour_rare_classes_and_average_one() {
     let weights = class_balanced_weights(&[800, 310, 120, 45], 0.9999);

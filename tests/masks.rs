@@ -123,8 +123,7 @@ fn padding_goes_nowhere_in_a_stack_of_layers() {
         plan.write("x", &x).unwrap();
         plan.run().unwrap();
         let mut all = vec![plan.read("pooled").unwrap(), plan.read("grad/x").unwrap()];
-        let buffers: Vec<_> = (0..store.chunks().len()).map(|chunk| store.gradients(chunk)).collect();
-        all.extend(store.download_from(&buffers).unwrap());
+        all.extend(store.download_gradients().unwrap());
         all.iter().flatten().map(|v| v.to_bits()).collect::<Vec<u32>>()
     };
     let clean = run(0.25);

@@ -45,8 +45,7 @@ where
     plan.write("cotangent", &places.iter().flat_map(cotangent).collect::<Vec<_>>()).unwrap();
     plan.run().unwrap();
     let updates = (0..values.len()).filter_map(|index| plan.read(&format!("update/{index}")).ok()).collect();
-    let buffers: Vec<_> = (0..store.chunks().len()).map(|chunk| store.gradients(chunk)).collect();
-    [vec![plan.read("y").unwrap(), plan.read("grad/x").unwrap()], store.download_from(&buffers).unwrap(), updates]
+    [vec![plan.read("y").unwrap(), plan.read("grad/x").unwrap()], store.download_gradients().unwrap(), updates]
 }
 
 /// The clips of [`LENS`], padded to `seq` steps.

@@ -109,16 +109,22 @@ fn width(column: u32) -> u32 {
 
 fn read_bias(column: u32) -> vec4<f32> {
     var value = vec4<f32>(0.0);
-    for (var i = 0u; i < width(column); i++) {
-        value[i] = bias[dims.bias_offset + column + i];
+    // @unroll
+    for (var i = 0u; i < 4u; i++) {
+        if (i < width(column)) {
+            value[i] = bias[dims.bias_offset + column + i];
+        }
     }
     return value;
 }
 
 fn read_residual(at: u32, column: u32) -> vec4<f32> {
     var value = vec4<f32>(0.0);
-    for (var i = 0u; i < width(column); i++) {
-        value[i] = residual[at + i];
+    // @unroll
+    for (var i = 0u; i < 4u; i++) {
+        if (i < width(column)) {
+            value[i] = residual[at + i];
+        }
     }
     return value;
 }

@@ -1,6 +1,8 @@
 // Losses of one prediction and its target, with their derivatives. The numbers are those of `PairFunction` in ops/loss/regression.rs:
 // 0 squared error, 1 absolute error, 2 Huber, 3 binary cross entropy of a logit.
 
+// @import "log1p.wgsl"
+
 fn pair_loss(function: u32, prediction: f32, expected: f32, delta: f32) -> f32 {
     let d = prediction - expected;
     let a = abs(d);
@@ -16,10 +18,8 @@ fn pair_loss(function: u32, prediction: f32, expected: f32, delta: f32) -> f32 {
         }
         default: {
             // max(x, 0) - x t + log(1 + exp(-|x|)): no overflow
-            let e = exp(-abs(prediction));
-            let u = 1.0 + e;
-            let log1p = select(log(u) * e / (u - 1.0), e, u == 1.0);
-            return max(prediction, 0.0) - prediction * expected + log1p;
+            let rest = log1p4(vec4<f32>(exp(-abs(prediction)))).x;
+            return max(prediction, 0.0) - prediction * expected + rest;
         }
     }
 }

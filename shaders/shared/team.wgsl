@@ -1,5 +1,6 @@
 // Teams: LANES invocations of a workgroup share a row and TEAMS rows share a workgroup; slot = local_invocation_index, lane =
-// slot % LANES. Sums run in a fixed order. Every invocation must call these the same number of times.
+// slot % LANES. Sums run in a fixed order. Every invocation must call these the same number of times, and together: a loop before them takes
+// all lanes through as many turns, for SPIR-V does not promise that lanes which left a loop early wait for the others.
 
 const LANES: u32 = 8u;
 const TEAMS: u32 = 8u;

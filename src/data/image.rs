@@ -67,6 +67,9 @@ impl Image {
     /// Its middle square at `size` x `size`: the short side is brought to `size`, what is too long is cut at both ends. Shrinking averages
     /// (a triangle as wide as the step, as Pillow and torchvision with antialiasing).
     pub fn square(&self, size: usize) -> Image {
+        if size == 0 {
+            return Image { width: 0, height: 0, pixels: Vec::new() };
+        }
         let side = self.width.min(self.height);
         let columns = Taps::new(self.width, side, size);
         let rows = Taps::new(self.height, side, size);

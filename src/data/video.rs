@@ -80,8 +80,9 @@ impl VideoClip {
     /// Where `scenes` are too few, the last one stands still.
     ///
     /// # Errors
-    /// Where there is no picture.
+    /// Where there is no picture, and where `shape` has none to take.
     pub fn from_images(id: String, portraits: &[Image], scenes: &[Image], shape: &VideoShape) -> Result<Self> {
+        shape.check()?;
         if portraits.is_empty() || scenes.is_empty() {
             return Err(Error::Config(format!("clip {id} has no picture")));
         }
@@ -97,6 +98,7 @@ impl VideoClip {
 
     /// [`VideoClip::from_images`] of the picture files of a clip; those that the clip takes nothing from are not read.
     pub fn from_files(id: String, portraits: &[PathBuf], scenes: &[PathBuf], shape: &VideoShape) -> Result<Self> {
+        shape.check()?;
         if portraits.is_empty() || scenes.is_empty() {
             return Err(Error::Config(format!("clip {id} has no picture")));
         }
@@ -118,6 +120,7 @@ impl VideoClip {
 
     /// [`VideoClip::from_video`] by the program at `ffmpeg`.
     pub fn from_video_by(ffmpeg: &Path, path: &Path, shape: &VideoShape) -> Result<Self> {
+        shape.check()?;
         if !path.is_file() {
             return Err(Error::io(path, "there is no such file; check the path"));
         }
@@ -260,6 +263,21 @@ fn write_faces(levels: &[u8], size: usize, values: &mut [f32]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_shape_without_pictures_is_an_error() {
+        let shape = VideoShape { faces: 1, face_size: 16, frames: 4, frame_size: 16 };
+        let image = [Image::rgb(8, 8, vec![0; 8 * 8 * 3]).unwrap()];
+        let clip = |shape: &VideoShape| VideoClip::from_images("a".to_string(), &image, &image, shape);
+        assert!(clip(&shape).is_ok());
+        for wrong in
+            [VideoShape { face_size: 0, ..shape }, VideoShape { frames: 0, ..shape }, VideoShape { faces: 0, ..shape }]
+        {
+            assert!(clip(&wrong).unwrap_err().to_string().contains("a clip wants"), "{wrong:?}");
+            assert!(VideoClip::from_files("a".to_string(), &[], &[], &wrong).is_err());
+        }
+        assert!(image[0].square(0).luma().is_empty());
+    }
 
     #[test]
     fn pictures_are_taken_from_all_over_the_clip_and_frames_from_its_middle() {

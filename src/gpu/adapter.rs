@@ -60,8 +60,10 @@ impl Capabilities {
         kind: wgpu::DeviceType,
         info: &wgpu::AdapterInfo,
         features: wgpu::Features,
-        limits: wgpu::Limits,
+        mut limits: wgpu::Limits,
     ) -> Self {
+        // Metal allows more, but kernels count bytes in 32 bits
+        limits.max_storage_buffer_binding_size = limits.max_storage_buffer_binding_size.min(1 << 31);
         let subgroup =
             features.contains(wgpu::Features::SUBGROUP).then_some((info.subgroup_min_size, info.subgroup_max_size));
         Capabilities {
@@ -181,6 +183,8 @@ fn found() -> Vec<wgpu::Adapter> {
     let instance = wgpu::Instance::new(wgpu::InstanceDescriptor {
         backends: wgpu::Backends::PRIMARY,
         flags: wgpu::InstanceFlags::empty().with_env(),
+        // WGPU_DX12_COMPILER, for one
+        backend_options: wgpu::BackendOptions::from_env_or_default(),
         ..wgpu::InstanceDescriptor::new_without_display_handle()
     });
     let mut adapters = pollster::block_on(instance.enumerate_adapters(wgpu::Backends::PRIMARY));
@@ -194,8 +198,8 @@ fn found() -> Vec<wgpu::Adapter> {
     adapters
 }
 
-/// The adapter that `wish` (or `LIMBIC_ADAPTER`) names, else the best.
-pub(super) fn choose(wish: Option<&str>) -> Result<wgpu::Adapter> {
+/// The adapter that `wish` (or `LIMBIC_ADAPTER`) names, else all that every kernel fits on, best first.
+pub(super) fn candidates(wish: Option<&str>) -> Result<Vec<wgpu::Adapter>> {
     let from_environment = std::env::var("LIMBIC_ADAPTER").ok().filter(|value| !value.is_empty());
     let wish = wish.map(str::to_string).or(from_environment);
     let adapters = found();
@@ -209,26 +213,29 @@ pub(super) fn choose(wish: Option<&str>) -> Result<wgpu::Adapter> {
         adapters.iter().enumerate().map(name).collect::<Vec<_>>().join(", ")
     };
     let Some(wish) = wish else {
-        return best(adapters);
+        return usable(adapters);
     };
     let by_name = |adapter: &&wgpu::Adapter| adapter.get_info().name.to_lowercase().contains(&wish.to_lowercase());
     let chosen = match wish.parse::<usize>() {
         Ok(index) => adapters.get(index),
         Err(_) => adapters.iter().find(by_name),
     };
-    chosen.cloned().ok_or_else(|| Error::Adapter(format!("'{wish}' names none of these: {}", list())))
+    chosen
+        .cloned()
+        .map(|adapter| vec![adapter])
+        .ok_or_else(|| Error::Adapter(format!("'{wish}' names none of these: {}", list())))
 }
 
-/// The first adapter that every kernel fits on; an unusable one at the head of the list must not hide a usable one.
-fn best(adapters: Vec<wgpu::Adapter>) -> Result<wgpu::Adapter> {
-    let mut why_not = Vec::new();
+/// The adapters that every kernel fits on; an unusable one at the head of the list must not hide a usable one.
+fn usable(adapters: Vec<wgpu::Adapter>) -> Result<Vec<wgpu::Adapter>> {
+    let (mut usable, mut why_not) = (Vec::new(), Vec::new());
     for adapter in adapters {
         let info = adapter.get_info();
         let capabilities = Capabilities::of(info.device_type, &info, adapter.features(), adapter.limits());
         match capabilities.shortfall() {
-            None => return Ok(adapter),
+            None => usable.push(adapter),
             Some(why) => why_not.push(format!("{}: {why}", info.name)),
         }
     }
-    Err(Error::Adapter(why_not.join("; ")))
+    if usable.is_empty() { Err(Error::Adapter(why_not.join("; "))) } else { Ok(usable) }
 }

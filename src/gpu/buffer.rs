@@ -15,6 +15,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub struct Readback {
     gpu: Gpu,
     staging: wgpu::Buffer,
+    submission: wgpu::SubmissionIndex,
     mapped: Mapped,
 }
 
@@ -29,15 +30,15 @@ impl Readback {
         })
     }
 
-    /// Begins mapping `staging`; call it after the submission that copies into it.
-    pub fn begin(gpu: &Gpu, staging: wgpu::Buffer) -> Self {
+    /// Begins mapping `staging`, which `submission` copies into.
+    pub fn begin(gpu: &Gpu, staging: wgpu::Buffer, submission: wgpu::SubmissionIndex) -> Self {
         let mapped = Mapped::default();
         let slot = mapped.clone();
         staging.map_async(wgpu::MapMode::Read, .., move |result| {
             *lock(&slot.0) = Some(result);
             slot.1.notify_all();
         });
-        Readback { gpu: gpu.clone(), staging, mapped }
+        Readback { gpu: gpu.clone(), staging, submission, mapped }
     }
 
     /// Whether the bytes are here, after letting the device call back.
@@ -46,10 +47,10 @@ impl Readback {
         Ok(lock(&self.mapped.0).is_some())
     }
 
-    /// The bytes, waiting for them if need be, and the staging buffer for use again.
+    /// The bytes, waiting for them if need be (not for what was submitted later), and the staging buffer for use again.
     pub fn wait(self) -> Result<(Vec<u8>, wgpu::Buffer)> {
         if lock(&self.mapped.0).is_none() {
-            self.gpu.wait()?;
+            self.gpu.wait_for(self.submission)?;
         }
         let failed = |message: String| Error::Device { during: "reading results back".to_string(), message };
         // Another thread's poll may have taken our callback with it and be about to run it.
@@ -110,8 +111,8 @@ impl Gpu {
             let staging = Readback::staging(self, size);
             let mut encoder = self.device().create_command_encoder(&Default::default());
             encoder.copy_buffer_to_buffer(buffer, offset, &staging, 0, size);
-            self.queue().submit([encoder.finish()]);
-            Readback::begin(self, staging)
+            let submission = self.queue().submit([encoder.finish()]);
+            Readback::begin(self, staging, submission)
         })
     }
 }

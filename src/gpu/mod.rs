@@ -89,17 +89,30 @@ impl Gpu {
         Self::with_options(&GpuOptions::default())
     }
 
-    /// Opens an adapter as `options` say.
+    /// Opens an adapter as `options` say. Where they name none and the best gives no device, another one.
     pub fn with_options(options: &GpuOptions) -> Result<Self> {
-        let adapter = adapter::choose(options.adapter.as_deref())?;
+        let mut why_not = Vec::new();
+        for adapter in adapter::candidates(options.adapter.as_deref())? {
+            match Self::on_adapter(&adapter, options) {
+                Err(Error::Adapter(why)) => why_not.push(why),
+                opened => {
+                    why_not.iter().for_each(|why| log::warn!("{why}; '{}' is used", adapter.get_info().name));
+                    return opened;
+                }
+            }
+        }
+        Err(Error::Adapter(why_not.join("; ")))
+    }
+
+    fn on_adapter(adapter: &wgpu::Adapter, options: &GpuOptions) -> Result<Self> {
         let wanted = options.cooperative_matrices.or_else(|| from_environment("LIMBIC_COOPERATIVE_MATRICES"));
         let cooperative = match wanted {
-            Some(true) => Self::with_cooperative_matrices(&adapter, options),
-            _ => return Self::open(&adapter, options, Cooperative::Off),
+            Some(true) => Self::with_cooperative_matrices(adapter, options),
+            _ => return Self::open(adapter, options, Cooperative::Off),
         };
         cooperative.or_else(|why| {
             log::warn!("cooperative matrices are not used: {why}");
-            Self::open(&adapter, options, Cooperative::Refused(why))
+            Self::open(adapter, options, Cooperative::Refused(why))
         })
     }
 
@@ -249,7 +262,7 @@ impl Gpu {
         self.shared.memory_budget
     }
 
-    /// Compiles what is not yet compiled of `keys`, on as many threads as there are cores, and returns all in order. The driver's part of
+    /// Compiles what is not yet compiled of `keys`, on as many threads as there are cores (on DX12 one), and returns all in order. The driver's part of
     /// it, too, where limbic opened the device: a first run then takes no longer than the others.
     pub fn kernels(&self, keys: &[KernelKey]) -> Result<Vec<Arc<Kernel>>> {
         let mut missing: Vec<KernelKey> = {
@@ -260,7 +273,12 @@ impl Gpu {
         missing.dedup();
         let next = std::sync::atomic::AtomicUsize::new(0);
         let built: Mutex<Vec<Result<Kernel>>> = Mutex::default();
-        let threads = std::thread::available_parallelism().map_or(1, |count| count.get()).min(missing.len());
+        let cores = match self.info().backend {
+            // wgpu-hal has one DXC compiler for all threads, and DXC's are for one thread each
+            wgpu::Backend::Dx12 => 1,
+            _ => std::thread::available_parallelism().map_or(1, |count| count.get()),
+        };
+        let threads = cores.min(missing.len());
         std::thread::scope(|scope| {
             for _ in 0..threads {
                 scope.spawn(|| {
@@ -321,6 +339,13 @@ impl Gpu {
     /// Blocks until all submitted work is done. For command-line programs and tests; an app polls its own device.
     pub fn wait(&self) -> Result<()> {
         faults::polled("waiting for the GPU", || self.device().poll(wgpu::PollType::wait_indefinitely()))?;
+        self.check("waiting for the GPU")
+    }
+
+    /// Blocks until `submission` and what came before it is done.
+    pub(super) fn wait_for(&self, submission: wgpu::SubmissionIndex) -> Result<()> {
+        let until = wgpu::PollType::Wait { submission_index: Some(submission), timeout: None };
+        faults::polled("waiting for the GPU", || self.device().poll(until))?;
         self.check("waiting for the GPU")
     }
 

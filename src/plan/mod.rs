@@ -36,6 +36,7 @@ use crate::error::{Error, Result};
 use crate::gpu::{Gpu, Readback};
 use crate::graph::{DType, Graph, Recording, Shape, Source, TensorId, Var};
 use std::collections::{HashMap, HashSet};
+use std::ops::Range;
 
 /// The block that kernels see as `step`: what changes from step to step.
 #[repr(C)]
@@ -106,7 +107,7 @@ pub struct Plan {
     /// Node outputs that are there once a dispatch is done.
     made: Vec<Vec<TensorId>>,
     trained: Vec<usize>,
-    submissions: Vec<std::ops::Range<usize>>,
+    submissions: Vec<Range<usize>>,
 }
 
 /// What a plan computes besides the graph's named outputs.

@@ -141,7 +141,7 @@ impl Plan {
     /// # Errors
     /// [`Error::Unsupported`] where the adapter has no timestamps between dispatches.
     pub fn profile(&self, runs: usize) -> Result<Profile> {
-        let mut dispatches = self.program.profile(runs)?;
+        let mut dispatches = self.program.profile(&self.submissions, runs)?;
         for (index, dispatch) in dispatches.iter_mut().enumerate() {
             // siblings are of one op and one pass
             let (_, numbers) = self.program.describe(index);
@@ -173,11 +173,17 @@ pub(super) fn medians(runs: usize, measure: impl Fn() -> Result<Vec<f64>>) -> Re
     Ok((0..warm.len()).map(median).collect())
 }
 
-/// Microseconds of GPU time of each of `count` dispatches. `record` records a range of them, and writes timestamp 0 before the first,
-/// n after the n-th.
+/// The pieces of a submission that a query set is large enough for.
+fn queried(submission: &Range<usize>) -> impl Iterator<Item = Range<usize>> {
+    let end = submission.end;
+    submission.clone().step_by(BATCH - 1).map(move |first| first..end.min(first + BATCH - 1))
+}
+
+/// Microseconds of GPU time of each dispatch of `submissions`. `record` records a range of them, and writes timestamp 0 before the first, n
+/// after the n-th.
 pub(super) fn times(
     gpu: &Gpu,
-    count: usize,
+    submissions: &[Range<usize>],
     record: impl Fn(&mut wgpu::CommandEncoder, Range<usize>, &wgpu::QuerySet),
 ) -> Result<Vec<f64>> {
     if !gpu.capabilities().timestamps {
@@ -185,9 +191,9 @@ pub(super) fn times(
         return Err(Error::Unsupported { adapter: gpu.info().name.clone(), why });
     }
     let period = f64::from(gpu.queue().get_timestamp_period());
-    let mut times = Vec::with_capacity(count);
-    for first in (0..count).step_by(BATCH - 1) {
-        let number = (count - first).min(BATCH - 1);
+    let mut times = Vec::new();
+    for range in submissions.iter().flat_map(queried) {
+        let number = range.len();
         let size = (number as u64 + 1) * 8;
         let buffer = gpu.guarded("profiling", || {
             let queries = gpu.device().create_query_set(&wgpu::QuerySetDescriptor {
@@ -202,7 +208,7 @@ pub(super) fn times(
                 mapped_at_creation: false,
             });
             let mut encoder = gpu.device().create_command_encoder(&Default::default());
-            record(&mut encoder, first..first + number, &queries);
+            record(&mut encoder, range, &queries);
             encoder.resolve_query_set(&queries, 0..number as u32 + 1, &buffer, 0);
             gpu.queue().submit([encoder.finish()]);
             buffer
@@ -212,4 +218,15 @@ pub(super) fn times(
         times.extend(ticks.windows(2).map(|pair| pair[1].saturating_sub(pair[0]) as f64 * period / 1000.0));
     }
     Ok(times)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{BATCH, queried};
+
+    #[test]
+    fn a_piece_and_its_first_timestamp_fit_a_query_set() {
+        assert_eq!(queried(&(1..BATCH + 1)).collect::<Vec<_>>(), [1..BATCH, BATCH..BATCH + 1]);
+        assert_eq!(queried(&(3..3)).count(), 0);
+    }
 }

@@ -6,6 +6,7 @@ use super::texture_plan::{TexturePlan, TextureRead};
 use super::traffic::{Bound, Count, Traffic};
 use crate::error::{Error, Result};
 use crate::gpu::{BindingKind, Gpu, Kernel, KernelKey, MOST_MEMBERS, PLACES, TEXEL};
+use std::ops::Range;
 use std::sync::Arc;
 
 /// Uniform blocks start at multiples of this: the portable offset alignment.
@@ -183,13 +184,13 @@ impl Program {
         }
     }
 
-    /// The dispatches with the GPU time of each, from timestamp queries: its median over `runs` runs, after one that does not count. They
+    /// The dispatches, in these `submissions`, with the GPU time of each, from timestamp queries: its median over `runs` runs, after one that does not count. They
     /// are taken for an update's, of no op and layer: a plan knows better.
-    pub(crate) fn profile(&self, runs: usize) -> Result<Vec<ProfiledDispatch>> {
+    pub(crate) fn profile(&self, submissions: &[Range<usize>], runs: usize) -> Result<Vec<ProfiledDispatch>> {
         let record = |encoder: &mut wgpu::CommandEncoder, range, queries: &wgpu::QuerySet| {
             self.record(encoder, range, |pass, done| pass.write_timestamp(queries, done as u32));
         };
-        let micros = medians(runs, || times(&self.gpu, self.steps.len(), record))?;
+        let micros = medians(runs, || times(&self.gpu, submissions, record))?;
         let profiled = |(step, micros): (&Step, f64)| ProfiledDispatch {
             pass: Pass::Update,
             op: step.kernel.key.shader,

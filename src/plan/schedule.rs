@@ -12,14 +12,17 @@ use super::store::ParameterStore;
 use super::texture_plan::TexturePlan;
 use super::{MemoryReport, Mode, Plan, Port, StepUniform, autodiff, keep, loss_of, precision, rewrite};
 use crate::error::{Error, Result};
-use crate::gpu::KernelKey;
+use crate::gpu::{Gpu, KernelKey};
 use crate::graph::{Precision, Recording, TensorId};
+use crate::ops::choices::Class;
 use crate::ops::shape_ops;
 use std::collections::{HashMap, HashSet};
+use std::ops::Range;
 use std::sync::Arc;
 
-/// Operations after which a submission is closed: some 50 ms on a GPU of 1 TFLOP/s, where watchdogs bite after 2 s.
-const SUBMISSION_WORK: u64 = 50_000_000_000;
+/// Operations after which a submission is closed: on a discrete GPU of 1 TFLOP/s some 50 ms, on an integrated one of 50 GFLOP/s 100, where
+/// watchdogs bite after 2 s.
+const SUBMISSION_WORK: [u64; 2] = [50_000_000_000, 5_000_000_000];
 /// Bytes, besides a twentieth, that the slots of a plan with groups may take more than those of one without.
 const SPARE: u64 = 64 << 10;
 
@@ -95,18 +98,22 @@ impl Draft {
             });
             (inputs, slots, step)
         })?;
+        for chunk in self.storage.gradients.iter().map(|(parameter, _)| store.place(*parameter).chunk) {
+            store.gradients(chunk)?;
+        }
         let locate = |operand: &Operand| {
             let Location { buffer, offset, size } = self.on_paper(store, operand)?;
             let buffer = match buffer {
                 Memory::Input(input) => inputs[input].clone(),
                 Memory::Slot(slot) => slots[slot].clone(),
                 Memory::Values(chunk) => store.chunks()[chunk].values.clone(),
-                Memory::Gradients(chunk) => store.gradients(chunk).clone(),
+                Memory::Gradients(chunk) => store.gradients(chunk).ok()?.clone(),
                 Memory::Outside(buffer) => buffer,
             };
             Some(Location { buffer, offset, size })
         };
         let place = |id: TensorId| locate(&Operand::Tensor(id));
+        let submissions = self.submissions(gpu);
         let program = Program::new(gpu, dispatches, &self.textures, &locate, &step)?;
         let port = |(name, id): &(String, TensorId)| {
             let tensor = self.recording.tensor(*id);
@@ -123,7 +130,7 @@ impl Draft {
             outputs: output_ports,
             step,
             memory: self.memory,
-            submissions: self.submissions(),
+            submissions,
             node_outputs,
             made: self.made(),
             trained: self.storage.gradients.iter().map(|(parameter, _)| *parameter).collect(),
@@ -132,22 +139,15 @@ impl Draft {
     }
 
     /// The dispatches of each submission: as many as an estimate of their work allows.
-    fn submissions(&self) -> Vec<std::ops::Range<usize>> {
-        let mut ranges: Vec<std::ops::Range<usize>> = Vec::new();
-        let (mut start, mut work) = (0, 0);
-        for (index, dispatch) in self.layout.dispatches.iter().enumerate() {
-            if dispatch.stage == 0 {
-                work += dispatch.nodes.iter().map(|node| self.work(*node)).sum::<u64>();
-            }
-            if work > SUBMISSION_WORK {
-                ranges.push(start..index + 1);
-                (start, work) = (index + 1, 0);
-            }
-        }
-        if start < self.layout.dispatches.len() {
-            ranges.push(start..self.layout.dispatches.len());
-        }
-        ranges
+    fn submissions(&self, gpu: &Gpu) -> Vec<Range<usize>> {
+        let [most, on_integrated] = SUBMISSION_WORK;
+        let most = if Class::of(gpu.capabilities()) == Class::Integrated { on_integrated } else { most };
+        // a node's work is that of its first dispatch
+        let work = |dispatch: &Dispatch| match dispatch.stage {
+            0 => dispatch.nodes.iter().map(|node| self.work(*node)).sum(),
+            _ => 0,
+        };
+        cut(self.layout.dispatches.iter().map(work), most)
     }
 
     /// The node outputs that each dispatch is the last to bind of its node's.
@@ -296,6 +296,24 @@ fn most_bytes(store: &ParameterStore) -> u64 {
     limits.max_storage_buffer_binding_size.min(limits.max_buffer_size)
 }
 
+/// Ranges of neighbours, each closed by what brings its `work` above `most`.
+fn cut(work: impl Iterator<Item = u64>, most: u64) -> Vec<Range<usize>> {
+    let mut ranges: Vec<Range<usize>> = Vec::new();
+    let (mut start, mut sum, mut end) = (0, 0, 0);
+    for work in work {
+        sum += work;
+        end += 1;
+        if sum > most {
+            ranges.push(start..end);
+            (start, sum) = (end, 0);
+        }
+    }
+    if start < end {
+        ranges.push(start..end);
+    }
+    ranges
+}
+
 /// Differentiates, and gives every parameter's gradient a tensor of its own that can be placed in the store.
 fn with_gradients(recording: Recording) -> Result<(Recording, Vec<(usize, TensorId)>)> {
     let loss = loss_of(&recording)?;
@@ -372,5 +390,16 @@ fn report(store: &ParameterStore, layout: &Layout, gradients: &[(usize, TensorId
         textures: 0,
         parameters: store.bytes(),
         parameter_gradients: chunks.iter().map(|chunk| store.chunks()[*chunk].len as u64 * 4).sum(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::cut;
+
+    #[test]
+    fn submissions_close_once_they_hold_enough_and_leave_nothing_out() {
+        assert_eq!(cut([3, 0, 4, 1, 9, 2].into_iter(), 5), [0..3, 3..5, 5..6]);
+        assert!(cut([].into_iter(), 5).is_empty());
     }
 }

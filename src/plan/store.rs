@@ -95,10 +95,15 @@ impl ParameterStore {
         &self.chunks
     }
 
-    /// The chunk's gradients, allocated on first use.
-    pub fn gradients(&self, chunk: usize) -> &wgpu::Buffer {
+    /// The chunk's gradients, allocated on first use. Where that fails the next use tries again.
+    pub fn gradients(&self, chunk: usize) -> Result<&wgpu::Buffer> {
         let chunk = &self.chunks[chunk];
-        chunk.gradients.get_or_init(|| self.gpu.storage(&format!("{} gradients", chunk.label), chunk.len as u64 * 4))
+        if let Some(gradients) = chunk.gradients.get() {
+            return Ok(gradients);
+        }
+        let label = format!("{} gradients", chunk.label);
+        let made = self.gpu.guarded("allocating gradients", || self.gpu.storage(&label, chunk.len as u64 * 4))?;
+        Ok(chunk.gradients.get_or_init(|| made))
     }
 
     /// Bytes of the values, alignment included.
@@ -110,23 +115,43 @@ impl ParameterStore {
     pub fn upload(&self, values: &[Vec<f32>]) -> Result<()> {
         check_values(&self.parameters, values)?;
         for (chunk, flat) in self.flatten(values).iter().enumerate() {
-            self.gpu.queue().write_buffer(&self.chunks[chunk].values, 0, bytemuck::cast_slice(flat));
+            self.write(&self.chunks[chunk].values, flat)?;
         }
         Ok(())
     }
 
+    /// Fills `buffer`, and has the driver take it: otherwise copies of all that is written would pile up until the next submission.
+    pub(crate) fn write(&self, buffer: &wgpu::Buffer, values: &[f32]) -> Result<()> {
+        self.gpu.guarded("uploading parameters", || {
+            self.gpu.queue().write_buffer(buffer, 0, bytemuck::cast_slice(values));
+            self.gpu.queue().submit([]);
+        })?;
+        self.gpu.poll()
+    }
+
     /// Reads all values back, one vector per parameter. Blocks.
     pub fn download(&self) -> Result<Vec<Vec<f32>>> {
-        let buffers: Vec<&wgpu::Buffer> = self.chunks.iter().map(|chunk| &chunk.values).collect();
+        let buffers: Vec<Option<&wgpu::Buffer>> = self.chunks.iter().map(|chunk| Some(&chunk.values)).collect();
         self.download_from(&buffers)
     }
 
-    /// Reads buffers of the store's layout (one per chunk) back, one vector per parameter. Blocks.
-    pub fn download_from(&self, buffers: &[&wgpu::Buffer]) -> Result<Vec<Vec<f32>>> {
+    /// Reads the gradients back that a plan left, one vector per parameter; zeros where none computes them. Blocks.
+    pub fn download_gradients(&self) -> Result<Vec<Vec<f32>>> {
+        let buffers: Vec<Option<&wgpu::Buffer>> = self.chunks.iter().map(|chunk| chunk.gradients.get()).collect();
+        self.download_from(&buffers)
+    }
+
+    /// Reads buffers of the store's layout (one per chunk) back, one vector per parameter; zeros where there is none. Blocks.
+    pub(crate) fn download_from(&self, buffers: &[Option<&wgpu::Buffer>]) -> Result<Vec<Vec<f32>>> {
         let mut flats = Vec::with_capacity(buffers.len());
         for (buffer, chunk) in buffers.iter().zip(self.chunks.iter()) {
-            let (bytes, _) = self.gpu.read(buffer, 0, chunk.len as u64 * 4)?.wait()?;
-            flats.push(bytemuck::pod_collect_to_vec::<u8, f32>(&bytes));
+            flats.push(match buffer {
+                Some(buffer) => {
+                    let (bytes, _) = self.gpu.read(buffer, 0, chunk.len as u64 * 4)?.wait()?;
+                    bytemuck::pod_collect_to_vec::<u8, f32>(&bytes)
+                }
+                None => vec![0.0; chunk.len],
+            });
         }
         let value = |place: &Place| flats[place.chunk][place.offset..place.offset + place.len].to_vec();
         Ok(self.places.iter().map(value).collect())

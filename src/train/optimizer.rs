@@ -188,23 +188,32 @@ impl Optimizer {
         scale: Option<Location>,
     ) -> Result<Self> {
         config.check()?;
+        // memory may end anywhere in it
+        store.gpu().guarded("preparing the optimiser", || Self::build(store, trained, config, loss, scale))?
+    }
+
+    fn build(
+        store: &ParameterStore,
+        trained: &[usize],
+        config: OptimizerConfig,
+        loss: Option<&Location>,
+        scale: Option<Location>,
+    ) -> Result<Self> {
         let gpu = store.gpu().clone();
         let variables: Vec<Variable> = trained.iter().map(|index| variable(store, &config, *index)).collect();
         let mut chunks: Vec<Option<ChunkState>> = store.chunks().iter().map(|_| None).collect();
         let mut bytes = 0;
-        gpu.guarded("allocating optimiser state", || {
-            for variable in &variables {
-                let size = store.chunks()[variable.chunk].len as u64 * 4;
-                chunks[variable.chunk].get_or_insert_with(|| {
-                    bytes += size * if config.accumulation > 1 { 3 } else { 2 };
-                    ChunkState {
-                        first: gpu.storage("first moments", size),
-                        second: gpu.storage("second moments", size),
-                        sum: (config.accumulation > 1).then(|| gpu.storage("accumulated gradients", size)),
-                    }
-                });
-            }
-        })?;
+        for variable in &variables {
+            let size = store.chunks()[variable.chunk].len as u64 * 4;
+            chunks[variable.chunk].get_or_insert_with(|| {
+                bytes += size * if config.accumulation > 1 { 3 } else { 2 };
+                ChunkState {
+                    first: gpu.storage("first moments", size),
+                    second: gpu.storage("second moments", size),
+                    sum: (config.accumulation > 1).then(|| gpu.storage("accumulated gradients", size)),
+                }
+            });
+        }
         let group_count = config.groups.len() + 1;
         let rows = if scale.is_some() { UNKNOWN_SKIPS + 1 } else { 1 };
         let groups = gpu.storage("parameter groups", 16 + (group_count * rows) as u64 * 32);
@@ -242,9 +251,9 @@ impl Optimizer {
             bytes += textures.allocated(&gpu);
             Program::new(&gpu, &dispatches, &textures, &locate, &step)
         };
-        let update = program(builder.update(&groups, rows))?;
-        let accumulate_first = program(builder.accumulate(true))?;
-        let accumulate_more = program(builder.accumulate(false))?;
+        let update = program(builder.update(&groups, rows)?)?;
+        let accumulate_first = program(builder.accumulate(true)?)?;
+        let accumulate_more = program(builder.accumulate(false)?)?;
         let optimizer = Optimizer {
             gpu,
             config,
@@ -374,16 +383,9 @@ impl Optimizer {
     }
 
     fn read_state(&self, which: impl Fn(&ChunkState) -> Option<wgpu::Buffer>) -> Result<Vec<Vec<f32>>> {
-        let buffers: Vec<wgpu::Buffer> = self
-            .chunks
-            .iter()
-            .zip(self.store.chunks())
-            .map(|(state, chunk)| {
-                let held = state.as_ref().and_then(&which);
-                held.unwrap_or_else(|| self.gpu.storage("zeros", chunk.len as u64 * 4))
-            })
-            .collect();
-        self.store.download_from(&buffers.iter().collect::<Vec<_>>())
+        let held = |state: &'_ Option<ChunkState>| state.as_ref().and_then(&which);
+        let buffers: Vec<Option<wgpu::Buffer>> = self.chunks.iter().map(held).collect();
+        self.store.download_from(&buffers.iter().map(Option::as_ref).collect::<Vec<_>>())
     }
 
     /// Restores what [`Optimizer::download`] gave.
@@ -408,7 +410,7 @@ impl Optimizer {
         crate::graph::check_values(self.store.parameters(), values)?;
         for (flat, state) in self.store.flatten(values).iter().zip(&self.chunks) {
             if let Some(buffer) = state.as_ref().and_then(&which) {
-                self.gpu.queue().write_buffer(buffer, 0, bytemuck::cast_slice(flat));
+                self.store.write(buffer, flat)?;
             }
         }
         Ok(())

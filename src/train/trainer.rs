@@ -173,8 +173,8 @@ impl Trainer {
         let (loss, _) = self.plan.output_location("loss")?;
         encoder.copy_buffer_to_buffer(&loss.buffer, loss.offset, &staging, 0, 4);
         encoder.copy_buffer_to_buffer(self.optimizer.status(), 0, &staging, 4, 8);
-        self.gpu.queue().submit([encoder.finish()]);
-        let readback = Readback::begin(&self.gpu, staging);
+        let submission = self.gpu.queue().submit([encoder.finish()]);
+        let readback = Readback::begin(&self.gpu, staging, submission);
         self.pending.push_back(Pending { step: self.step, batch, readback });
         self.step += 1;
         self.reports(IN_FLIGHT)
@@ -215,7 +215,8 @@ impl Trainer {
         // what the update does to the parameters is undone: any rate will do
         self.optimizer.prepare(self.updates + 1, StepSettings { learning_rate: 0.0, beta1: None });
         for program in self.optimizer.programs().into_iter().chain([&self.running]) {
-            profile.dispatches.extend(program.profile(runs)?);
+            let whole = 0..program.len();
+            profile.dispatches.extend(program.profile(&[whole], runs)?);
         }
         Ok(profile)
     }

@@ -1,6 +1,7 @@
 //! The dispatches of an optimiser: the gradients' norm, clipping, the update, and sums over micro-batches.
 
 use super::optimizer::{Clipping, Convention, OptimizerConfig, ParameterGroup, Rule};
+use crate::error::Result;
 use crate::gpu::Gpu;
 use crate::ops::team::Team;
 use crate::plan::{Dispatch, Location, Operand, ParameterStore};
@@ -65,8 +66,11 @@ impl Builder<'_> {
     }
 
     /// The gradients that the update reads: this step's, or their sum over micro-batches.
-    fn gradients(&self, chunk: usize, state: &ChunkState) -> Operand {
-        whole(state.sum.as_ref().unwrap_or_else(|| self.store.gradients(chunk)))
+    fn gradients(&self, chunk: usize, state: &ChunkState) -> Result<Operand> {
+        Ok(whole(match &state.sum {
+            Some(sum) => sum,
+            None => self.store.gradients(chunk)?,
+        }))
     }
 
     fn used(&self) -> impl Iterator<Item = (usize, &ChunkState)> {
@@ -74,7 +78,7 @@ impl Builder<'_> {
     }
 
     /// Norms, clipping, updates; `groups` holds `rows` tables of hyperparameters.
-    pub(super) fn update(&self, groups: &wgpu::Buffer, rows: usize) -> Vec<Dispatch> {
+    pub(super) fn update(&self, groups: &wgpu::Buffer, rows: usize) -> Result<Vec<Dispatch>> {
         // Variables are numbered chunk by chunk, so that each one's blocks are neighbours among the partial sums.
         let gradient_scale = 1.0 / self.config.accumulation as f32;
         let mut ranges: Vec<u32> = Vec::new();
@@ -118,7 +122,7 @@ impl Builder<'_> {
             let table = self.table("blocks", blocks);
             norms.push(
                 Dispatch::new("gradient_norm", &team.constants(), number as u32)
-                    .bind("gradients", self.gradients(*chunk, state))
+                    .bind("gradients", self.gradients(*chunk, state)?)
                     .bind("blocks", table.clone())
                     .bind("partials", partials.clone())
                     .set("blocks", number)
@@ -128,7 +132,7 @@ impl Builder<'_> {
             updates.push(
                 Dispatch::new("optimizer", &[("LANES", team.lanes as u32)], number as u32)
                     .bind("parameters", whole(&self.store.chunks()[*chunk].values))
-                    .bind("gradients", self.gradients(*chunk, state))
+                    .bind("gradients", self.gradients(*chunk, state)?)
                     .bind("first", whole(&state.first))
                     .bind("second", whole(&state.second))
                     .bind("blocks", table)
@@ -156,22 +160,23 @@ impl Builder<'_> {
         if let Some(scale) = &self.scale {
             clip = clip.bind("loss_scale", scale.clone());
         }
-        norms.into_iter().chain([clip]).chain(updates).collect()
+        Ok(norms.into_iter().chain([clip]).chain(updates).collect())
     }
 
     /// Adds a micro-batch's gradients to the sums.
-    pub(super) fn accumulate(&self, first: bool) -> Vec<Dispatch> {
+    pub(super) fn accumulate(&self, first: bool) -> Result<Vec<Dispatch>> {
         let dispatch = |(chunk, state): (usize, &ChunkState)| {
+            let Some(sum) = &state.sum else { return Ok(None) };
             let quads = self.store.chunks()[chunk].len / 4;
             let dispatch = Dispatch::new("accumulate", &[], quads.div_ceil(64) as u32)
-                .bind("gradients", whole(self.store.gradients(chunk)))
-                .bind("sum", whole(state.sum.as_ref()?))
+                .bind("gradients", whole(self.store.gradients(chunk)?))
+                .bind("sum", whole(sum))
                 .bind("loss", self.loss.clone())
                 .bind("status", self.status.clone())
                 .set("quads", quads)
                 .set("first", usize::from(first));
-            Some(dispatch)
+            Ok(Some(dispatch))
         };
-        self.used().filter_map(dispatch).collect()
+        self.used().filter_map(|used| dispatch(used).transpose()).collect()
     }
 }

@@ -79,8 +79,7 @@ impl Model<'_> {
             let shape = plan.output_shape(key).map_err(text)?;
             comparison.forward(key, shape.axes(), &plan.read(key).map_err(text)?);
         }
-        let buffers: Vec<_> = (0..store.chunks().len()).map(|chunk| store.gradients(chunk)).collect();
-        let gradients = store.download_from(&buffers).map_err(text)?;
+        let gradients = store.download_gradients().map_err(text)?;
         self.each(&gradients, |ours, values| {
             let key = format!("grad/param/{ours}");
             // buffers have none

@@ -166,8 +166,7 @@ fn check(
         let values = plan.read(key).map_err(text)?;
         compare_valid(case, comparison, key, shape.axes(), &values)?;
     }
-    let buffers: Vec<_> = (0..store.chunks().len()).map(|chunk| store.gradients(chunk)).collect();
-    let gradients = store.download_from(&buffers).map_err(text)?;
+    let gradients = store.download_gradients().map_err(text)?;
     names.each(parameters, &gradients, |name, values| {
         let key = format!("grad/param/{name}");
         comparison.gradient(&key, shape_of(case, &key), values);

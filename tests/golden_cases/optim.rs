@@ -53,7 +53,8 @@ fn try_run(case: &Case<'_>, comparison: &mut Comparison<'_>) -> Result<bool, Str
             names.iter().map(|name| Some(shared(&format!("grad{step}/{name}"))?.as_f32()?.to_vec())).collect();
         let Some(gradients) = gradients.filter(|_| step == 0 || !plan.clipped_only) else { break };
         for (chunk, flat) in store.flatten(&gradients).iter().enumerate() {
-            gpu.queue().write_buffer(store.gradients(chunk), 0, bytemuck::cast_slice(flat));
+            let buffer = store.gradients(chunk).map_err(text)?;
+            gpu.queue().write_buffer(buffer, 0, bytemuck::cast_slice(flat));
         }
         let settings = StepSettings { learning_rate: plan.schedule.lr(step), beta1: plan.schedule.beta1(step) };
         optimizer.prepare(step + 1, settings);

@@ -68,8 +68,7 @@ fn the_loss_is_the_scores_and_the_weighted_cross_entropy_of_labelled_clips() {
     let loss = f64::from(plan.read("loss").unwrap()[0]);
     assert!((loss - expected).abs() < 1e-5 * expected, "{loss}, expected {expected}");
 
-    let buffers: Vec<_> = (0..store.chunks().len()).map(|chunk| store.gradients(chunk)).collect();
-    let gradients = store.download_from(&buffers).unwrap();
+    let gradients = store.download_gradients().unwrap();
     let bias = model.parameters().specs().iter().position(|spec| spec.name == "emotion_head.bias").unwrap();
     for (class, found) in gradients[bias].iter().enumerate() {
         let of_clip = |(clip, label): (usize, usize)| {

@@ -180,14 +180,13 @@ pub fn run_in(precision: Precision, model: &Msa, store: &ParameterStore, sample:
     }
     plan.run().expect("a run");
     let read = |name: &str| plan.read(name).unwrap_or_else(|error| panic!("{error}"));
-    let gradients: Vec<_> = (0..store.chunks().len()).map(|chunk| store.gradients(chunk)).collect();
     Outcome {
         score: read("score"),
         fusion_weights: read("fusion_weights"),
         pooled: read("pooled"),
         attentions: names.iter().map(|name| (name.clone(), read(name))).collect(),
         input_gradients: modalities.iter().map(|modality| read(&format!("grad/{}", modality.name))).collect(),
-        gradients: store.download_from(&gradients).expect("gradients"),
+        gradients: store.download_gradients().expect("gradients"),
     }
 }
 

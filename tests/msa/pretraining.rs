@@ -62,8 +62,7 @@ impl<'a> Trial<'a> {
     /// The loss and the gradient of each parameter; in mixed precision the gradients are a power of two too large.
     fn step(&self, sample: &Sample) -> (f32, Vec<Vec<f32>>) {
         let loss = self.loss(sample);
-        let buffers: Vec<_> = (0..self.store.chunks().len()).map(|chunk| self.store.gradients(chunk)).collect();
-        (loss, self.store.download_from(&buffers).expect("gradients"))
+        (loss, self.store.download_gradients().expect("gradients"))
     }
 }
 

@@ -65,9 +65,8 @@ fn bits(values: &[f32]) -> Vec<u32> {
 fn run(store: &ParameterStore, plan: &Plan) -> Vec<Vec<u32>> {
     plan.set_step(StepUniform { seed: 5, index: 3, ..StepUniform::default() });
     plan.run().unwrap();
-    let buffers: Vec<&wgpu::Buffer> = (0..store.chunks().len()).map(|chunk| store.gradients(chunk)).collect();
     let mut all = vec![plan.read("loss").unwrap(), plan.read("grad/x").unwrap()];
-    all.extend(store.download_from(&buffers).unwrap());
+    all.extend(store.download_gradients().unwrap());
     all.iter().map(|values| bits(values)).collect()
 }
 

@@ -155,8 +155,7 @@ fn step(groups: bool, config: &MsaConfig, padding: f32) -> (Vec<u32>, usize) {
     plan.write(LOSS_SCALE, &[64.0]).unwrap();
     plan.set_step(StepUniform { seed: 3, index: 5, reserved: [0; 2] });
     plan.run().unwrap();
-    let buffers: Vec<_> = (0..store.chunks().len()).map(|chunk| store.gradients(chunk)).collect();
-    let gradients = store.download_from(&buffers).unwrap();
+    let gradients = store.download_gradients().unwrap();
     let values = gradients.into_iter().flatten().chain(plan.read("loss").unwrap()).chain(plan.read("score").unwrap());
     (values.map(f32::to_bits).collect(), plan.traffic().dispatches)
 }

@@ -96,7 +96,7 @@ fn adamw(gpu: &Gpu) -> Result<Running> {
     let parameters = model.parameters();
     let store = ParameterStore::new(gpu, parameters, &parameters.initial_values(1))?;
     for (index, chunk) in store.chunks().iter().enumerate() {
-        gpu.queue().write_buffer(store.gradients(index), 0, bytemuck::cast_slice(&floats(chunk.len)));
+        gpu.queue().write_buffer(store.gradients(index)?, 0, bytemuck::cast_slice(&floats(chunk.len)));
     }
     let all: Vec<usize> = (0..parameters.specs().len()).collect();
     let config = OptimizerConfig { clipping: Clipping::GlobalNorm(1.0), ..OptimizerConfig::adamw(0.01) };

@@ -85,8 +85,8 @@ fn readback(gpu: &Gpu) -> Result<Running> {
             let Some(target) = staging.take() else { continue };
             let mut encoder = gpu.device().create_command_encoder(&Default::default());
             encoder.copy_buffer_to_buffer(&buffer, 0, &target, 0, 4);
-            gpu.queue().submit([encoder.finish()]);
-            staging = Some(Readback::begin(&gpu, target).wait()?.1);
+            let submission = gpu.queue().submit([encoder.finish()]);
+            staging = Some(Readback::begin(&gpu, target, submission).wait()?.1);
         }
         Ok(())
     };

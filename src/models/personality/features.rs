@@ -37,7 +37,7 @@ impl FeatureExtractor {
             self.plan.run()?;
             for (name, features) in ["face", "motion"].into_iter().zip(&mut features) {
                 let width = self.plan.output_shape(name)?.from_end(0);
-                features.extend_from_slice(&self.plan.read(name)?[..batch.samples * width]);
+                features.extend(self.plan.read(name)?.into_iter().take(batch.samples * width));
             }
         }
         Ok(features)

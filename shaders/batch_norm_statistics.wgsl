@@ -41,22 +41,30 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         }
         own += sample;
     }
-    let average = team_sum(vec2<f32>(total(own), 0.0), lane).x / elements(share);
+    var average = team_sum(vec2<f32>(total(own), 0.0), lane).x / elements(share);
     own = Part(0.0);
+    var own_rest = Part(0.0);
     for (var first = share.first_sample; first < share.last_sample; first += LANES / ACROSS) {
         let n = first + lane / ACROSS;
         let start = (n * dims.channels + share.channel) * dims.parts;
         var sample = Part(0.0);
+        var sample_rest = Part(0.0);
         for (var part = share.first_part; part < share.last_part; part += ACROSS) {
             let p = part + lane % ACROSS;
             if (n < share.last_sample && p < share.last_part) {
                 let d = x[start + p] - Part(average);
                 sample += d * d;
+                sample_rest += d;
             }
         }
         own += sample;
+        own_rest += sample_rest;
     }
-    let squares = team_sum(vec2<f32>(total(own), 0.0), lane).x;
+    let sums = team_sum(vec2<f32>(total(own), total(own_rest)), lane);
+    // what rounding took from the mean; about the true one the squares are less
+    let rest = sums.y / elements(share);
+    average += rest;
+    let squares = max(sums.x - sums.y * rest, 0.0);
     if (lane == 0u) {
         // @if SHARES
         partial[index] = vec2<f32>(average, squares);

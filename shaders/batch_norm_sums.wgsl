@@ -48,7 +48,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         own_weight += sample_weight;
         own_bias += sample_bias;
     }
-    let sums = team_sum(vec2<f32>(total(own_weight) * known.y, total(own_bias)), lane);
+    let sums = team_sum(vec2<f32>(total(own_weight), total(own_bias)), lane) * vec2<f32>(known.y, 1.0);
     if (lane == 0u) {
         // @if SHARES
         partial[index] = sums;

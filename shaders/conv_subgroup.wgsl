@@ -7,7 +7,7 @@
 // adapter's subgroup size; ROWS is a multiple of LANES and of TURN.
 //
 // As in matmul_subgroup.wgsl the lanes share the loads of A, four steps of k at a time, and broadcast them; each gathers its own
-// columns of B.
+// columns of B; and the four are added up by themselves.
 
 // @import "conv_loads.wgsl"
 // @import "conv_places.wgsl"
@@ -62,10 +62,14 @@ fn main(
         let b_rows = load_b_rows(view, depth, columns);
         // @unroll
         for (var i = 0u; i < ROWS; i++) {
+            var v: vec4<f32>;
             // @unroll
             for (var kk = 0u; kk < 4u; kk++) {
-                acc[i] = fma(vec4<f32>(subgroupBroadcast(a_own[i / LANES][kk], i % LANES)), b_rows[kk], acc[i]);
+                v[kk] = subgroupBroadcast(a_own[i / LANES][kk], i % LANES);
             }
+            let pair = fma(vec4<f32>(v.y), b_rows[1], v.x * b_rows[0]);
+            let next = fma(vec4<f32>(v.w), b_rows[3], v.z * b_rows[2]);
+            acc[i] += pair + next;
         }
     }
 

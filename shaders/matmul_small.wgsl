@@ -46,10 +46,22 @@ fn main(
     let columns = min(vec4<u32>(quad.column) + vec4<u32>(0u, 1u, 2u, 3u), vec4<u32>(dims.n - 1u));
     var b_at = vec4<u32>(dims.b_offset + batch_start(quad.batch, dims.b_outer, dims.b_inner)) + columns * b_next;
     var sum = vec4<f32>(0.0);
-    for (var depth = 0u; depth < dims.k + group.z; depth++) {
-        sum = fma(vec4<f32>(a[a_at]), vec4<f32>(b[b_at.x], b[b_at.y], b[b_at.z], b[b_at.w]), sum);
-        a_at += a_step;
-        b_at += vec4<u32>(b_step);
+    for (var depth = 0u; depth < dims.k + group.z; depth += 4u) {
+        var v: vec4<f32>;
+        var b_rows: array<vec4<f32>, 4>;
+        // @unroll
+        for (var kk = 0u; kk < 4u; kk++) {
+            if (depth + kk < dims.k) {
+                v[kk] = a[a_at];
+                b_rows[kk] = vec4<f32>(b[b_at.x], b[b_at.y], b[b_at.z], b[b_at.w]);
+            }
+            a_at += a_step;
+            b_at += vec4<u32>(b_step);
+        }
+        // as matmul_subgroup.wgsl adds up: which of the two is taken may depend on how far a sequence is padded, and changes no bit
+        let pair = fma(vec4<f32>(v.y), b_rows[1], v.x * b_rows[0]);
+        let next = fma(vec4<f32>(v.w), b_rows[3], v.z * b_rows[2]);
+        sum += pair + next;
     }
     finish(group.z, quad.batch, 0u, batch_start(quad.batch, dims.out_outer, dims.out_inner), quad.row, quad.column, sum);
 }

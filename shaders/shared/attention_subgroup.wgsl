@@ -24,7 +24,8 @@ fn add_scores(scores: ptr<function, array<f32, TILE_COLS * ROWS>>, own: array<ve
             let x = subgroupBroadcast(spread[t], l);
             // @unroll
             for (var r = 0u; r < ROWS; r++) {
-                (*scores)[(t * LANES + l) * ROWS + r] = fma(own[r].w, x.w, fma(own[r].z, x.z, fma(own[r].y, x.y, fma(own[r].x, x.x, (*scores)[(t * LANES + l) * ROWS + r]))));
+                let four = fma(own[r].y, x.y, own[r].x * x.x) + fma(own[r].w, x.w, own[r].z * x.z);
+                (*scores)[(t * LANES + l) * ROWS + r] += four;
             }
         }
     }

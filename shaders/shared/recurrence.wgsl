@@ -96,15 +96,15 @@ fn multiply(first: u32, stride: u32, lane: u32) {
             let w = weight[p * stride + columns[c]];
             // @unroll
             for (var q = 0u; q < QUADS; q++) {
-                // @unroll
-                for (var k = 0u; k < PART; k++) {
-                    // @if VECTOR
-                    sums[c * QUADS + q] = fma(Rows(w[k]), values[k * QUADS + q], sums[c * QUADS + q]);
-                    // @end
-                    // @if !VECTOR
-                    sums[c * QUADS + q] = fma(Rows(w), values[k * QUADS + q], sums[c * QUADS + q]);
-                    // @end
-                }
+                // @if VECTOR
+                // by themselves first: rounding errors are half as large, and steps wait less for each other
+                let pair = fma(Rows(w.y), values[QUADS + q], w.x * values[q]);
+                let next = fma(Rows(w.w), values[3u * QUADS + q], w.z * values[2u * QUADS + q]);
+                sums[c * QUADS + q] += pair + next;
+                // @end
+                // @if !VECTOR
+                sums[c * QUADS + q] = fma(Rows(w), values[q], sums[c * QUADS + q]);
+                // @end
             }
         }
     }

@@ -35,7 +35,7 @@ pub struct Options {
     /// Leaves burn out.
     #[arg(long)]
     pub without_burn: bool,
-    /// The row that burn does not finish, too.
+    /// The row that takes burn minutes, too.
     #[arg(long)]
     pub all: bool,
     /// Part of an adapter's name, or its number, for limbic; burn chooses its own, and must come to the same.

@@ -262,8 +262,8 @@ impl Gpu {
         self.shared.memory_budget
     }
 
-    /// Compiles what is not yet compiled of `keys`, on as many threads as there are cores (on DX12 one), and returns all in order. The driver's part of
-    /// it, too, where limbic opened the device: a first run then takes no longer than the others.
+    /// Compiles what is not yet compiled of `keys`, on as many threads as there are cores (on DX12 one), and returns all in order. The
+    /// driver's part of it, too, where limbic opened the device: a first run then takes no longer than the others.
     pub fn kernels(&self, keys: &[KernelKey]) -> Result<Vec<Arc<Kernel>>> {
         let mut missing: Vec<KernelKey> = {
             let known = lock(&self.shared.kernels);

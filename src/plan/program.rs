@@ -184,8 +184,8 @@ impl Program {
         }
     }
 
-    /// The dispatches, in these `submissions`, with the GPU time of each, from timestamp queries: its median over `runs` runs, after one that does not count. They
-    /// are taken for an update's, of no op and layer: a plan knows better.
+    /// The dispatches, in these `submissions`, with the GPU time of each, from timestamp queries: its median over `runs` runs, after one
+    /// that does not count. They are taken for an update's, of no op and layer: a plan knows better.
     pub(crate) fn profile(&self, submissions: &[Range<usize>], runs: usize) -> Result<Vec<ProfiledDispatch>> {
         let record = |encoder: &mut wgpu::CommandEncoder, range, queries: &wgpu::QuerySet| {
             self.record(encoder, range, |pass, done| pass.write_timestamp(queries, done as u32));

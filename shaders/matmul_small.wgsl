@@ -58,7 +58,8 @@ fn main(
             a_at += a_step;
             b_at += vec4<u32>(b_step);
         }
-        // as matmul_subgroup.wgsl adds up: which of the two is taken may depend on how far a sequence is padded, and changes no bit
+        // The very expression of matmul_subgroup.wgsl: which of the two is taken may depend on how far a sequence is padded, and must change
+        // no bit. Mesa moves sums around an fma, of this one it makes ((p2 + p3) + p1) + p0; spelled otherwise it comes out otherwise.
         let pair = fma(vec4<f32>(v.y), b_rows[1], v.x * b_rows[0]);
         let next = fma(vec4<f32>(v.w), b_rows[3], v.z * b_rows[2]);
         sum += pair + next;

@@ -84,6 +84,26 @@ proptest! {
 }
 
 /// A long k is split over workgroups; its pieces are summed in order.
+proptest! {
+    #![proptest_config(cases(48))]
+
+    /// Which kernel a product takes may depend on how many rows there are, and so on how far sequences are padded.
+    #[test]
+    fn small_products_have_the_bits_of_large_ones(
+        layout in prop_oneof![Just(Layout::NN), Just(Layout::NT), Just(Layout::TN)],
+        m in 1usize..20, n in 1usize..20, k in 1usize..41, seed in 0u64..1000,
+    ) {
+        let (a, b) = shapes(layout, 1, m, n, k);
+        let inputs = [Value::Float(a, noise(a.len(), seed)), Value::Float(b, noise(b.len(), seed + 1))];
+        let bits = |gpu: &Gpu| -> Vec<u32> {
+            let outcome = run_on(gpu, &inputs, |_, v| vec![product(layout, v[0], v[1])]).unwrap();
+            outcome.outputs[0].iter().map(|value| value.to_bits()).collect()
+        };
+        let [small, tiled, ..] = gpus();
+        prop_assert_eq!(bits(&small), bits(&tiled));
+    }
+}
+
 #[test]
 fn long_sums_are_split_and_agree() {
     for layout in [Layout::NN, Layout::NT, Layout::TN] {

@@ -44,7 +44,7 @@ impl VideoShape {
 
     /// Values of the flow between neighbouring frames, `[2, frames - 1, frame_size, frame_size]`.
     pub fn flow_values(&self) -> usize {
-        2 * (self.frames - 1) * self.frame_size * self.frame_size
+        2 * self.frames.saturating_sub(1) * self.frame_size * self.frame_size
     }
 
     /// Checks that there is something to see and to move.
@@ -187,6 +187,7 @@ impl<'a> VideoBatches<'a> {
     /// # Errors
     /// Where there are no clips, or one has not the pictures and flow that `shape` asks for.
     pub fn new(clips: &'a [VideoClip], shape: VideoShape, batch: usize) -> Result<Self> {
+        shape.check()?;
         if clips.is_empty() || batch == 0 {
             return Err(Error::Config(format!("nothing to batch: {} clips in batches of {batch}", clips.len())));
         }
@@ -275,6 +276,8 @@ mod tests {
         {
             assert!(clip(&wrong).unwrap_err().to_string().contains("a clip wants"), "{wrong:?}");
             assert!(VideoClip::from_files("a".to_string(), &[], &[], &wrong).is_err());
+            let batches = VideoBatches::new(&[VideoClip::default()], wrong, 1).map(|_| ());
+            assert!(batches.unwrap_err().to_string().contains("a clip wants"), "{wrong:?}");
         }
         assert!(image[0].square(0).luma().is_empty());
     }

@@ -83,7 +83,6 @@ proptest! {
     }
 }
 
-/// A long k is split over workgroups; its pieces are summed in order.
 proptest! {
     #![proptest_config(cases(48))]
 
@@ -104,6 +103,7 @@ proptest! {
     }
 }
 
+/// A long k is split over workgroups; its pieces are summed in order.
 #[test]
 fn long_sums_are_split_and_agree() {
     for layout in [Layout::NN, Layout::NT, Layout::TN] {
